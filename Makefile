@@ -1,0 +1,97 @@
+# attnd: make help lists the targets.
+PREFIX ?= /usr/local
+BUILD ?= build
+CC ?= gcc
+VERSION := $(shell sed -n 's/^\#define ATTN_VERSION "\(.*\)"/\1/p' lib/include/attn/status.h)
+OPT ?= -O3 -g
+SANITIZE ?=
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+LIB_PACKAGES := openblas
+SERVER_PACKAGES := libmicrohttpd jansson zlib gnutls
+
+CPPFLAGS += -I. -Ilib/include -D_GNU_SOURCE
+CFLAGS += -std=c17 $(OPT) $(WARNINGS) $(SANITIZE) -fPIC -fvisibility=hidden -fno-math-errno -fstack-protector-strong \
+          -ffp-contract=off
+LDFLAGS += $(SANITIZE) -Wl,--as-needed
+LIB_CFLAGS := $(shell pkg-config --cflags $(LIB_PACKAGES))
+LIB_LIBS := $(shell pkg-config --libs $(LIB_PACKAGES)) -lm
+SERVER_CFLAGS := $(shell pkg-config --cflags $(SERVER_PACKAGES))
+SERVER_LIBS := $(shell pkg-config --libs $(SERVER_PACKAGES)) -lpthread
+
+LIB_SOURCES := $(filter-out lib/include/%,$(wildcard lib/*/*.c lib/*/*/*.c))
+SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*/*.c server/*/*/*.c))
+UNIT_SOURCES := $(wildcard tests/unit/*.c)
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+SERVER_OBJECTS := $(SERVER_SOURCES:%.c=$(BUILD)/obj/%.o)
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
+
+.PHONY: all
+all: $(BUILD)/attnd $(BUILD)/libattn.a $(BUILD)/libattn.so $(BUILD)/attn.pc ## Build the server and the library
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(LIB_CFLAGS) $(SERVER_CFLAGS) $(CFLAGS) $(ARCH_FLAGS) -MMD -MP -c $< -o $@
+
+# Vectorised files are compiled with their own flags and picked at run time by CPU features.
+%_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
+%_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx2 -mfma -mbmi2 \
+                          -mf16c -mprefer-vector-width=512
+
+$(BUILD)/libattn.a: $(LIB_OBJECTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libattn.so: $(LIB_OBJECTS)
+	$(CC) -shared -Wl,-soname,libattn.so.0 $(LDFLAGS) $^ -o $@ $(LIB_LIBS)
+
+$(BUILD)/attn.pc: lib/attn.pc.in lib/include/attn/status.h
+	@mkdir -p $(@D)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+$(BUILD)/attnd: $(BUILD)/obj/server/main.o $(SERVER_OBJECTS) $(BUILD)/libattn.a
+	$(CC) $(LDFLAGS) $^ -o $@ $(SERVER_LIBS) $(LIB_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SERVER_OBJECTS) $(BUILD)/libattn.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -o $@ $(shell pkg-config --libs check) $(SERVER_LIBS) $(LIB_LIBS)
+
+.PHONY: run
+run: all ## Build and start the server on 127.0.0.1:8080
+	$(BUILD)/attnd
+
+.PHONY: test-unit
+test-unit: $(UNIT_TESTS) ## Build and run the unit tests
+	@failed=0; for t in $(UNIT_TESTS); do $$t || failed=1; done; exit $$failed
+
+.PHONY: asan tsan
+asan: ## Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g" \
+	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-unit
+tsan: ## Unit tests under ThreadSanitizer
+	$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" test-unit
+
+.PHONY: install
+install: all ## Install to DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/attn
+	install -m 755 $(BUILD)/attnd $(DESTDIR)$(PREFIX)/bin/attnd
+	install -m 644 $(BUILD)/libattn.a $(DESTDIR)$(PREFIX)/lib/libattn.a
+	install -m 755 $(BUILD)/libattn.so $(DESTDIR)$(PREFIX)/lib/libattn.so.$(VERSION)
+	ln -sf libattn.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libattn.so.0
+	ln -sf libattn.so.0 $(DESTDIR)$(PREFIX)/lib/libattn.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' lib/attn.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/attn.pc
+	install -m 644 lib/include/attn/*.h $(DESTDIR)$(PREFIX)/include/attn/
+
+.PHONY: fmt
+fmt: ## Lay out the code with clang-format
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf build
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

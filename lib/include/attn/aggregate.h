@@ -1,0 +1,103 @@
+/**
+ * @file aggregate.h
+ * What can be made of attention weights: the forms in which they are handed out, and the analyses of them. Both are
+ * tables; names are those of the HTTP interface.
+ */
+#ifndef ATTN_AGGREGATE_H
+#define ATTN_AGGREGATE_H
+
+#include <attn/result.h>
+#include <attn/sdpa.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Forms of the weights. Shapes are a batch item's. */
+typedef enum attn_form {
+    ATTN_FORM_AVERAGE,       /**< (L, T): mean over heads */
+    ATTN_FORM_PER_HEAD,      /**< (H, L, T) */
+    ATTN_FORM_CONCAT,        /**< (L, T, H) */
+    ATTN_FORM_MAX,           /**< (L, T) */
+    ATTN_FORM_MIN,           /**< (L, T) */
+    ATTN_FORM_HEAD_WEIGHTED, /**< (L, T): mean weighted by attn_want.head_weights, normalised to sum 1 */
+    ATTN_FORM_PCA,           /**< (L, T, components): heads as features, cells as samples */
+    ATTN_FORM_VALUE_NORM,    /**< (H, L, T): |w_ij| * ||v_j|| (Kobayashi et al. 2020) */
+    ATTN_FORM_OUTPUT_NORM,   /**< (H, L, T): ||w_ij * v_j * W_O^h|| (Kobayashi et al. 2020) */
+    ATTN_FORM_ROLLOUT,       /**< (L, L), across layers (Abnar and Zuidema 2020) */
+    ATTN_FORM_FLOW,          /**< (L, L), across layers (the same), maximum flow */
+    ATTN_FORM_COUNT
+} attn_form;
+
+/** Analyses of the softmax weights, over rows that attend to something. p_i = i + offset. Natural logarithms. */
+typedef enum attn_analysis {
+    ATTN_ANALYSIS_ENTROPY,         /**< (H, L): -sum_j w log w (Shannon 1948), in nats */
+    ATTN_ANALYSIS_MEAN_DISTANCE,   /**< (H): mean over rows of sum_j w_ij |p_i - j| (Vig and Belinkov 2019) */
+    ATTN_ANALYSIS_HEAD_DISTANCE,   /**< (H, H): sqrt of the Jensen-Shannon divergence of two heads' rows, row mean
+                                        (Clark et al. 2019; Endres and Schindelin 2003) */
+    ATTN_ANALYSIS_HEAD_CONFIDENCE, /**< (H): mean over rows of the largest weight (Voita et al. 2019) */
+    ATTN_ANALYSIS_RECEIVED,        /**< (H, T): mean over rows of each column */
+    ATTN_ANALYSIS_SINK,            /**< (H): mean weight on the first key that is no padding (Xiao et al. 2024) */
+    ATTN_ANALYSIS_SINK_MASS,       /**< (H, L): 1 - sum of the row: what `sinks` took */
+    ATTN_ANALYSIS_DIAGONAL,        /**< (H): mean weight on key p_i, over rows where it exists */
+    ATTN_ANALYSIS_PREVIOUS,        /**< (H): on key p_i - 1 */
+    ATTN_ANALYSIS_NEXT,            /**< (H): on key p_i + 1 */
+    ATTN_ANALYSIS_DUPLICATE,       /**< (H): on earlier places of the same token (needs tokens) */
+    ATTN_ANALYSIS_INDUCTION,       /**< (H): on the places right after those (Olsson et al. 2022) (needs tokens) */
+    ATTN_ANALYSIS_COUNT
+} attn_analysis;
+
+/** Matrices that a computation hands out beside the weights. */
+typedef enum attn_internal {
+    ATTN_INTERNAL_QUERY,     /**< (N, H, L, D) as they enter the product */
+    ATTN_INTERNAL_KEY,       /**< (N, Hkv, T, D) */
+    ATTN_INTERNAL_VALUE,     /**< (N, Hkv, T, Dv) */
+    ATTN_INTERNAL_CONTEXT,   /**< (N, H, L, Dv): each head's output before the output projection */
+    ATTN_INTERNAL_LOGSUMEXP, /**< (N, H, L) of the masked scores */
+    ATTN_INTERNAL_MAX_SCORE, /**< (N, H, L) */
+    ATTN_INTERNAL_COUNT
+} attn_internal;
+
+typedef enum attn_fusion { ATTN_FUSION_MEAN, ATTN_FUSION_MAX, ATTN_FUSION_MIN, ATTN_FUSION_COUNT } attn_fusion;
+
+/** @return the name by which the HTTP interface knows it ("head_weighted"); NULL out of range. Thread safe. */
+ATTN_API const char *attn_form_name(attn_form form);
+ATTN_API const char *attn_analysis_name(attn_analysis analysis);
+ATTN_API const char *attn_internal_name(attn_internal internal);
+ATTN_API const char *attn_stage_name(attn_stage stage);
+ATTN_API const char *attn_fusion_name(attn_fusion fusion);
+
+/** Bit of a form, analysis or internal in a set. */
+#define ATTN_BIT(member) (1U << (unsigned)(member))
+
+/** What a caller wants back. Start from ATTN_WANT_DEFAULTS. Arrays stay the caller's. */
+struct attn_want {
+    bool output;            /**< default true */
+    bool present;           /**< present_key, present_value */
+    unsigned forms;         /**< ATTN_BIT(attn_form) set; 0: none of the weights */
+    attn_stage stage;       /**< default softmax; other stages for average, per_head, concat, max, min, head_weighted */
+    unsigned analyses;      /**< ATTN_BIT(attn_analysis) set */
+    unsigned internals;     /**< ATTN_BIT(attn_internal) set */
+    const long long *heads; /**< which heads, in the order given, negative from the end; NULL: all */
+    size_t heads_count;
+    const long long *layers; /**< likewise for layers, where there are layers */
+    size_t layers_count;
+    const long long (*pairs)[2]; /**< (layer, head) in place of both */
+    size_t pairs_count;
+    bool has_query_range, has_key_range;
+    size_t query_range[2], key_range[2]; /**< start, end (not included): the part of each matrix handed out */
+    size_t top_k;                        /**< 0: dense; else the k largest of each row, ties to the lower key */
+    const double *head_weights;          /**< one a chosen head */
+    size_t head_weights_count;
+    size_t components; /**< of pca; default 3 */
+    attn_fusion fusion;
+    size_t max_elements; /**< 0: no limit; a tensor held or returned with more is ATTN_ELIMIT */
+};
+
+#define ATTN_WANT_DEFAULTS                                                                                             \
+    { .output = true, .forms = ATTN_BIT(ATTN_FORM_AVERAGE), .stage = ATTN_STAGE_SOFTMAX, .components = 3 }
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,87 @@
+/**
+ * @file plan.h
+ * One whole attention call: inputs as users give them, projections, attention, forms of the weights and analyses.
+ * A plan checks everything and says what it will cost before anything is computed; running it makes a result.
+ */
+#ifndef ATTN_PLAN_H
+#define ATTN_PLAN_H
+
+#include <attn/aggregate.h>
+#include <attn/layer.h>
+#include <attn/result.h>
+#include <attn/sdpa.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Tensors to attend over. Views stay the caller's and must outlive the plan. float32 or float64, all alike. */
+struct attn_inputs {
+    struct attn_view query;      /**< rank 2 (L, E), 3 (N, L, E) or 4 (N, H, L, D) */
+    struct attn_view key, value; /**< the query's rank; not given: key is query, value is key */
+    size_t num_heads;            /**< 0: 1 at rank 2 and 3, the shape's at rank 4; with a layer, the layer's */
+    size_t num_kv_heads;         /**< 0: num_heads */
+    struct attn_view past_key, past_value; /**< (N, Hkv, P, D) and (N, Hkv, P, Dv): put before key and value */
+    const struct attn_layer *layer;        /**< NULL: no projections */
+    struct attn_sdpa_options options; /**< past_length and unmasked_tail are set by the plan */
+};
+
+/** Weights that were computed elsewhere. */
+struct attn_given {
+    struct attn_view weights; /**< (H, L, T), (N, H, L, T) or (layers, N, H, L, T), any strides */
+    /** int64 token numbers, (N, L) and (N, T): equal numbers are equal tokens; for duplicate and induction. */
+    struct attn_view query_tokens, key_tokens;
+};
+
+/** A checked computation, ready to run. Opaque. */
+struct attn_plan;
+
+/** What a plan will take. */
+struct attn_plan_cost {
+    double flops;
+    double exponentials;
+    size_t result_elements;        /**< all tensors of the result together */
+    size_t result_bytes;           /**< memory of the result */
+    size_t scratch_bytes;          /**< held while it runs, beside a lane's */
+    size_t scratch_bytes_per_lane;
+};
+
+/**
+ * Checks inputs and wishes against each other.
+ *
+ * @param plan   receives the plan, to be freed by attn_plan_destroy
+ * @param error  field is a name of attn_inputs' or attn_want's HTTP field: "query", "num_heads", "attn_mask",
+ *               "heads/1", "weights", "analyses", "internals", "top_k", "components", …
+ * @return ATTN_OK; ATTN_ESHAPE, ATTN_EDTYPE, ATTN_ERANGE, ATTN_ECONFLICT, ATTN_ELIMIT, ATTN_ENOMEM. Thread safe.
+ */
+ATTN_API attn_status attn_plan_create(struct attn_plan **plan, const struct attn_inputs *inputs,
+                                      const struct attn_want *want, struct attn_error *error);
+
+/** The same for weights computed elsewhere: forms and analyses of them, across layers too (rollout, flow). */
+ATTN_API attn_status attn_plan_create_given(struct attn_plan **plan, const struct attn_given *given,
+                                            const struct attn_want *want, struct attn_error *error);
+
+/** What running the plan takes. Thread safe. */
+ATTN_API struct attn_plan_cost attn_plan_cost(const struct attn_plan *plan);
+
+/** The sizes the plan works with. Thread safe. */
+ATTN_API struct attn_dims attn_plan_dims(const struct attn_plan *plan);
+
+/**
+ * Computes. May be called again; each call makes a new result.
+ *
+ * @param execution threads and cancellation; NULL is one thread
+ * @param result    receives the result, to be freed by attn_result_destroy; untouched on failure
+ * @return ATTN_OK; ATTN_ENOMEM; ATTN_ECANCELLED; ATTN_ERANGE for values that only the computation sees (negative
+ *         weights where an analysis cannot use them). Thread safe for different results.
+ */
+ATTN_API attn_status attn_plan_run(const struct attn_plan *plan, const struct attn_execution *execution,
+                                   struct attn_result **result, struct attn_error *error);
+
+/** NULL is allowed. */
+ATTN_API void attn_plan_destroy(struct attn_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
