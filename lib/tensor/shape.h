@@ -1,0 +1,22 @@
+/** @file shape.h Shapes as text, for error messages in all rooms of the library. */
+#ifndef LIB_TENSOR_SHAPE_H
+#define LIB_TENSOR_SHAPE_H
+
+#include <attn/tensor.h>
+
+/** Room for a shape of ATTN_MAX_RANK axes as text. */
+enum { ATTN_SHAPE_TEXT = 184 };
+
+/** Writes "(2, 8, 10, 64)" to `text`, which has room for ATTN_SHAPE_TEXT bytes. @return text. */
+const char *attn_shape_text(char *text, int rank, const size_t *shape);
+
+/** Multiplies two sizes. @return false, leaving *product alone, if it overflows. */
+static inline bool attn_size_multiply(size_t left, size_t right, size_t *product) {
+    size_t result;
+    if (__builtin_mul_overflow(left, right, &result))
+        return false;
+    *product = result;
+    return true;
+}
+
+#endif
