@@ -63,6 +63,51 @@ run: all ## Build and start the server on 127.0.0.1:8080
 test-unit: $(UNIT_TESTS) ## Build and run the unit tests
 	@failed=0; for t in $(UNIT_TESTS); do $$t || failed=1; done; exit $$failed
 
+.PHONY: test-library
+test-library: all ## Install, build a program against what was installed, check the exported symbols
+	BUILD=$(BUILD) CC=$(CC) tests/library/test_install
+
+VENV := build/venv
+$(VENV)/ready: tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: test-http
+test-http: all $(VENV)/ready ## Test the server over HTTP
+	$(VENV)/bin/pytest -q tests/http
+
+.PHONY: test-image
+test-image: ## Build the container image without an engine and run it (root)
+	tests/docker/test_image
+
+.PHONY: test
+test: ## Unit tests, the installed library, the server over HTTP
+	$(MAKE) test-unit
+	$(MAKE) test-library
+	$(MAKE) test-http
+
+.PHONY: ci
+ci: ## Everything: lint, tests, tests under sanitizers, the container image
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) asan
+	$(MAKE) tsan
+	$(MAKE) test-image
+
+.PHONY: lint
+lint: ## clang-format, walls between rooms, cppcheck, clang-tidy
+	tests/lint/walls
+	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j $$(nproc) -I. -Ilib/include \
+	    --enable=warning,portability --suppress=missingIncludeSystem lib server
+	git ls-files 'lib/*.c' 'server/*.c' | xargs -P $$(nproc) -n 4 tests/lint/tidy
+
+.PHONY: docs
+docs: ## HTML of the public headers into build/docs (doxygen)
+	@mkdir -p $(BUILD)
+	doxygen docs/Doxyfile
+
 .PHONY: asan tsan
 asan: ## Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g" \
