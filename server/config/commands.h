@@ -1,0 +1,18 @@
+/** @file commands.h What attnd does beside serving. Each takes the arguments from the command's name on. */
+#ifndef SERVER_CONFIG_COMMANDS_H
+#define SERVER_CONFIG_COMMANDS_H
+
+/**
+ * `attnd healthcheck [URL]`: asks /readyz of http://host:port, http://[::1]:port or unix:/path; without a URL, of the
+ * admin listener or else the first listener that the environment and the config file name.
+ * @return 0 where it answers 200, 1 else, 2 for a URL that cannot be one: the exit code
+ */
+int healthcheck_command(int argc, char **argv);
+
+/**
+ * `attnd check-config [flags]`: reads settings, the files that they name, and the models.
+ * @return 0 or 2: the exit code
+ */
+int check_config_command(int argc, char **argv);
+
+#endif
