@@ -103,6 +103,26 @@ lint: ## clang-format, walls between rooms, cppcheck, clang-tidy
 	    --enable=warning,portability --suppress=missingIncludeSystem lib server
 	git ls-files 'lib/*.c' 'server/*.c' | xargs -P $$(nproc) -n 4 tests/lint/tidy
 
+BENCH_PYTHON ?= python3
+$(BUILD)/bench/attn_shim.so: bench/attn_shim.c $(BUILD)/libattn.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -shared $^ -o $@ $(LDFLAGS) $(LIB_LIBS)
+
+$(BUILD)/bench/bare_mhd: bench/peers/bare_mhd.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(shell pkg-config --libs libmicrohttpd)
+
+.PHONY: bench bench-library bench-server
+bench: ## Benchmarks beside the peers, written into docs/benchmarks.md (BENCH_PYTHON: a python that has the peers)
+	-$(MAKE) bench-library
+	-$(MAKE) bench-codec
+	-$(MAKE) bench-server
+	$(BENCH_PYTHON) bench/render.py
+bench-library: $(BUILD)/bench/attn_shim.so
+	$(BENCH_PYTHON) bench/library.py
+bench-server: all $(BUILD)/bench/bare_mhd
+	$(BENCH_PYTHON) bench/server.py
+
 .PHONY: docs
 docs: ## HTML of the public headers into build/docs (doxygen)
 	@mkdir -p $(BUILD)
