@@ -48,6 +48,10 @@ ATTN_API struct attn_named_view attn_safetensors_tensor(const struct attn_safete
 ATTN_API struct attn_named_view attn_safetensors_find(const struct attn_safetensors *file, const char *name);
 /** @return the value of a key of __metadata__, or NULL. Thread safe. */
 ATTN_API const char *attn_safetensors_metadata(const struct attn_safetensors *file, const char *key);
+/** @return how many keys __metadata__ has. Thread safe. */
+ATTN_API size_t attn_safetensors_metadata_count(const struct attn_safetensors *file);
+/** @return key and value `index` (below the count) of __metadata__, sorted by key. Thread safe. */
+ATTN_API struct attn_metadata attn_safetensors_metadata_at(const struct attn_safetensors *file, size_t index);
 /** @return the mapped bytes and their length. Thread safe. */
 ATTN_API const void *attn_safetensors_bytes(const struct attn_safetensors *file, size_t *length);
 
