@@ -87,8 +87,7 @@ def replace(path, write):
 
 
 def save_layer(weights, config, path):
-    metadata = {"num_heads": str(config["num_attention_heads"]), "source": "sentence-transformers/all-MiniLM-L6-v2, "
-                "encoder.layer.0.attention, Apache-2.0"}
+    metadata = {"num_heads": str(config["num_attention_heads"])}
     layer = {name: np.ascontiguousarray(tensor) for name, tensor in layer_of(weights).items()}
     replace(path, lambda other: save_file(layer, str(other), metadata))
 

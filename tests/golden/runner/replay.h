@@ -128,15 +128,16 @@ static inline void golden_run_group(const char *group, struct golden_tally *tall
     struct attn_error error = {0};
     snprintf(path, sizeof path, GOLDEN_DATA "%s.safetensors", group);
     ck_assert_msg(attn_safetensors_open(&file, path, &error) == ATTN_OK, "%s: %s", path, error.message);
-    const char *text = attn_safetensors_metadata(file, "cases");
+    const char *text = attn_safetensors_metadata(file, "golden");
     ck_assert_ptr_nonnull(text);
-    json_t *cases = json_loads(text, 0, NULL);
+    json_t *document = json_loads(text, 0, NULL);
+    const json_t *cases = json_object_get(document, "cases");
     ck_assert(json_array_size(cases) > 0);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         tally->ran++;
         tally->failed += !golden_run_case(file, json_array_get(cases, i), tally->execution);
     }
-    json_decref(cases);
+    json_decref(document);
     attn_safetensors_close(file);
 }
 
