@@ -1,7 +1,8 @@
 /**
  * @file document.h
  * A request body, decoded once: tensors into the buffers that the kernels read, the rest into small jansson values.
- * The caller brings a table of fields; what is not in the table is an unknown field.
+ * The caller brings a table of fields; what is not in the table is an unknown field. A row {"dtype", FIELD_JSON} makes
+ * the request's own dtype known: "float32" or "float64".
  */
 #ifndef SERVER_CODEC_DOCUMENT_H
 #define SERVER_CODEC_DOCUMENT_H
@@ -17,8 +18,8 @@ enum field_kind {
     FIELD_MASK,    /**< JSON true/false -> ATTN_BOOL; numbers -> floating; object forms keep bool/uint8; ints refused */
     FIELD_PADDING, /**< as FIELD_MASK, but the plain JSON numbers 0 and 1 count as booleans */
     FIELD_INTEGERS, /**< int64 tensor, exact; rank is whatever it is */
-    FIELD_TENSORS, /**< an object whose every member is a FIELD_TENSOR: `params` */
-    FIELD_JSON     /**< anything else: a jansson value */
+    FIELD_TENSORS,  /**< an object whose every member is a FIELD_TENSOR: `params` */
+    FIELD_JSON      /**< anything else: a jansson value */
 };
 
 struct field_spec {
