@@ -34,7 +34,7 @@ $(BUILD)/obj/%.o: %.c
 
 # Vectorised files are compiled with their own flags and picked at run time by CPU features.
 %_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
-%_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx2 -mfma -mbmi2 \
+%_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd -mavx512vbmi2 -mavx2 -mfma -mbmi2 \
                           -mf16c -mprefer-vector-width=512
 
 $(BUILD)/libattn.a: $(LIB_OBJECTS)

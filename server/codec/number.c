@@ -16,7 +16,12 @@ static const struct number_variant number_portable = {
     .print_run_f64 = number_portable_print_run_f64,
 };
 
-static const struct number_variant *const variants[] = {&number_portable};
+static const struct number_variant *const variants[] = {
+#if defined(__x86_64__)
+    &number_avx512,
+#endif
+    &number_portable,
+};
 
 const struct number_variant *const *number_variants(size_t *count) {
     *count = sizeof variants / sizeof *variants;

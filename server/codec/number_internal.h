@@ -20,6 +20,21 @@ struct power_of_ten {
 };
 extern const struct power_of_ten number_powers[NUMBER_POWER_LAST - NUMBER_POWER_FIRST + 1];
 
+/** For the floats c * 2^q of one exponent: 2^q / 10^power with 60 bits behind the point, not below it, from 1 to 13.4.
+ */
+struct number_scale {
+    uint64_t scale;
+    int64_t power;
+};
+/** By the biased exponent; [1] for powers of two, whose neighbour below is nearer. */
+extern const struct number_scale number_scales_f32[2][256];
+
+/** How digits become text: plain numbers by exponent and count of digits, then those with an exponent; each twice, the
+ * second with a minus. number_tables.py says from which byte comes what. */
+#define NUMBER_SHUFFLE_COUNT 306
+extern const uint8_t number_shuffles[NUMBER_SHUFFLE_COUNT][16];
+extern const uint8_t number_shuffle_lengths[NUMBER_SHUFFLE_COUNT];
+
 __extension__ typedef unsigned __int128 number_u128;
 
 static inline struct power_of_ten number_power(int exponent) {
@@ -66,6 +81,8 @@ enum number_status number_portable_read_run_f64(const char *text, const char *en
                                                 size_t *count, const char **after);
 char *number_portable_print_run_f32(char *to, const float *values, size_t count, int digits);
 char *number_portable_print_run_f64(char *to, const double *values, size_t count, int digits);
+
+extern const struct number_variant number_avx512;
 
 /** @return the variants that this build has, fastest first, portable last. */
 const struct number_variant *const *number_variants(size_t *count);
