@@ -135,6 +135,17 @@ asan: ## Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 tsan: ## Unit tests under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" test-unit
 
+NUMBER_OBJECTS := $(filter $(BUILD)/obj/server/codec/number%,$(SERVER_OBJECTS))
+
+$(BUILD)/bench/codec_bench: bench/codec_bench.cc $(NUMBER_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O3 -march=native -I. -Ilib/include $(shell pkg-config --cflags jansson) $^ -o $@ \
+	    $(shell pkg-config --libs jansson) $(shell pkg-config --libs simdjson 2>/dev/null)
+
+.PHONY: bench-codec
+bench-codec: $(BUILD)/bench/codec_bench ## Numbers to and from text against to_chars, simdjson and jansson
+	$<
+
 .PHONY: install
 install: all ## Install to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/attn
