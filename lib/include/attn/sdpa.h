@@ -117,6 +117,7 @@ ATTN_API attn_status attn_sdpa_check(const struct attn_view *query, const struct
 
 /**
  * The place among the keys of query 0 of batch item n (p_i = i + offset), by causal_alignment. Thread safe.
+ * @param key_length T, without the unmasked tail
  */
 ATTN_API long long attn_sdpa_offset(const struct attn_sdpa_options *options, size_t batch, size_t query_length,
                                     size_t key_length);

@@ -81,14 +81,19 @@ def same_token(rows):
     return ((query[:, :, None] == key[:, None, :]) & earlier)[:, None]
 
 
+def token_mean(rows, places):
+    """Over the rows whose token stands earlier too, as Olsson et al. score only the repeats."""
+    return rows.mean((rows.weights * places).sum(-1), same_token(rows).any(-1))
+
+
 def duplicate(rows):
-    return "numpy", rows.mean((rows.weights * same_token(rows)).sum(-1))
+    return "numpy", token_mean(rows, same_token(rows))
 
 
 def induction(rows):
     after = np.zeros_like(same_token(rows))
     after[..., 1:] = same_token(rows)[..., :-1]
-    return "numpy", rows.mean((rows.weights * after).sum(-1))
+    return "numpy", token_mean(rows, after)
 
 
 TABLE = {"entropy": entropy, "mean_distance": mean_distance, "head_distance": head_distance,

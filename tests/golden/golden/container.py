@@ -75,8 +75,8 @@ class Group:
 
     def write(self, versions):
         DATA.mkdir(exist_ok=True)
-        metadata = {"format": "attnd golden 1", "versions": json.dumps(versions, sort_keys=True),
-                    "cases": json.dumps(self.cases)}
+        # One key, since safetensors writes several in an order of its own each time.
+        metadata = {"golden": json.dumps({"format": 1, "versions": versions, "cases": self.cases})}
         path = DATA / f"{self.name}.safetensors"
         save_file(self.tensors, str(path), metadata)
         path.chmod(0o644)

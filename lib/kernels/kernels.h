@@ -1,0 +1,92 @@
+/**
+ * @file kernels.h
+ * The inner loops of attention, one table of functions an instruction set, and the matrix products over them and BLAS.
+ *
+ * Adding a kernel: write its meaning in portable/ (rows_template.h serves both float32 and float64), add the member
+ * here, add the fast version to the x86/ tables (or leave the portable one there), and a property test that compares
+ * the two at awkward sizes (tests/unit/kernels_rows.c runs every table that the machine can). Adding an instruction
+ * set: one file a set whose name ends in the suffix that the Makefile gives its flags, one row in kernels.c, best
+ * first.
+ *
+ * Rows are contiguous, of the table's dtype, aligned to no more than an element, and may be empty.
+ */
+#ifndef LIB_KERNELS_KERNELS_H
+#define LIB_KERNELS_KERNELS_H
+
+#include <attn/tensor.h>
+
+/** One matrix product. Strides are elements between rows; columns are contiguous. */
+struct attn_product {
+    size_t rows, columns, depth;
+    double factor; /**< multiplies the product */
+    const void *left;
+    ptrdiff_t left_stride;
+    const void *right;
+    ptrdiff_t right_stride;
+    void *out;
+    ptrdiff_t out_stride;
+    bool accumulate; /**< add to what is in out; else out is only written */
+};
+
+/** The loops for one dtype; `row` is float32 or float64 according to the table it stands in. */
+struct attn_row_kernels {
+    /** @return the largest entry, NaN ignored; -Infinity for none. */
+    double (*maximum)(const void *row, size_t count);
+    /** row = exp(row - shift), for a finite shift that is at least the maximum. @return the sum; NaN if one is NaN. */
+    double (*exponentials)(void *row, size_t count, double shift);
+    void (*scale)(void *row, size_t count, double factor);
+    void (*fill)(void *row, size_t count, double value);
+    /** row = cap * tanh(row / cap) */
+    void (*softcap)(void *row, size_t count, double cap);
+    /** row += slope * -|first - j| for j = 0 .. count-1. */
+    void (*add_distance)(void *row, size_t count, double slope, double first);
+    /**
+     * row += mask. An entry where row or mask is -Infinity becomes -Infinity, whatever the other is; a sum of finite
+     * terms does not pass the lowest finite number, so that a merely huge negative mask masks nothing out.
+     */
+    void (*add_mask_float32)(void *row, const float *mask, size_t count);
+    void (*add_mask_float64)(void *row, const double *mask, size_t count);
+    /** row = -Infinity where (mask != 0) != keep. */
+    void (*keep_where)(void *row, const uint8_t *mask, size_t count, bool keep);
+    bool (*has_nan)(const void *row, size_t count);
+    bool (*is_finite)(const void *row, size_t count);
+    /** out = sum over j of weights[j] * value[j], leaving out every j whose weight is exactly 0. */
+    void (*combine_nonzero)(const void *weights, size_t count, const void *value, ptrdiff_t value_stride, void *out,
+                            size_t width);
+    /** out (rows, columns) = factor * left (rows, depth) . right (columns, depth)^T, for sizes too small for BLAS. */
+    void (*product_transposed)(const struct attn_product *product);
+    /** out (rows, columns) = factor * left (rows, depth) . right (depth, columns), likewise. */
+    void (*product_plain)(const struct attn_product *product);
+};
+
+/** One instruction set. */
+struct attn_kernels {
+    const char *name;
+    bool (*is_supported)(void);
+    const struct attn_row_kernels *float32, *float64;
+};
+
+/**
+ * @return the best table that the processor can do, or the one that the environment variable ATTN_KERNELS names
+ *         ("portable", "avx2", "avx512") where it can. Picked once, when the library is loaded. Thread safe.
+ */
+const struct attn_kernels *attn_kernels_picked(void);
+
+/** @return table `index`, best first, whether or not this processor can do it; NULL behind the last. Thread safe. */
+const struct attn_kernels *attn_kernels_at(size_t index);
+
+/** @return the loops of a table for float32 or float64. */
+static inline const struct attn_row_kernels *attn_kernels_for(const struct attn_kernels *kernels, attn_dtype dtype) {
+    return dtype == ATTN_FLOAT64 ? kernels->float64 : kernels->float32;
+}
+
+/** out = factor * left . right^T (+ out), by BLAS where that pays. Thread safe for different `out`. */
+void attn_product_transposed(const struct attn_row_kernels *kernels, attn_dtype dtype,
+                             const struct attn_product *product);
+/** out = factor * left . right (+ out), by BLAS where that pays. Thread safe for different `out`. */
+void attn_product_plain(const struct attn_row_kernels *kernels, attn_dtype dtype, const struct attn_product *product);
+
+/** The tables' loops; only kernels.c and the files that define them need these. */
+extern const struct attn_row_kernels attn_rows_portable_float32, attn_rows_portable_float64;
+
+#endif

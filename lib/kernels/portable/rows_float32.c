@@ -1,0 +1,6 @@
+#define REAL float
+#define REAL_LOWEST (-FLT_MAX)
+#define REAL_EXP expf
+#define REAL_TANH tanhf
+#define ROWS attn_rows_portable_float32
+#include "lib/kernels/portable/rows_template.h"

@@ -1,0 +1,6 @@
+#define REAL double
+#define REAL_LOWEST (-DBL_MAX)
+#define REAL_EXP exp
+#define REAL_TANH tanh
+#define ROWS attn_rows_portable_float64
+#include "lib/kernels/portable/rows_template.h"
