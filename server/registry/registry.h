@@ -26,7 +26,6 @@ struct model {
     bool is_read_only;
     size_t layers, heads, kv_heads, hidden_size, max_positions, parameters, bytes;
     const char *dtype; /**< of the file's weights: "float32" … or "mixed" */
-    char sha256[65];   /**< of the file, lower-case hex; the ETag is made of it */
     struct attn_layer layer;
     const struct attn_safetensors *file;
 };
@@ -37,7 +36,7 @@ struct registry_named {
 };
 
 struct registry_options {
-    const char *directory; /**< NULL: none (uploads are refused with 409) */
+    const char *directory;              /**< NULL: none (uploads are refused with 409) */
     const struct registry_named *named; /**< --model NAME=PATH */
     size_t named_count;
 };
@@ -58,6 +57,14 @@ const struct model *registry_acquire(struct registry *registry, const char *id, 
 void registry_release(struct registry *registry, const struct model *model);
 /** @return how many, with *models a malloc'ed array of acquired models sorted by id, each to be released. */
 size_t registry_list(struct registry *registry, const struct model ***models);
+
+/**
+ * @return the file's SHA-256 in lower-case hex, of which the ETag is made; "" where there is no file to read. It is
+ *         computed behind readiness, once: the call waits where that is still to come.
+ */
+const char *registry_model_sha256(const struct model *model);
+/** @return whether registry_model_sha256 answers at once. */
+bool registry_model_is_hashed(const struct model *model);
 
 /** @return whether the model's mapping failed (file cut short under us): its results must not be trusted. */
 bool registry_model_is_broken(const struct model *model);

@@ -1,0 +1,26 @@
+/** @file scan.h What lies in the models directory. */
+#ifndef SERVER_REGISTRY_SCAN_H
+#define SERVER_REGISTRY_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** A model's file, or something that cannot be one, with the reason. */
+struct scanned {
+    char *id, *path;
+    const char *reason; /**< static; NULL: to be loaded */
+};
+
+struct scan {
+    struct scanned *items;
+    size_t count, capacity;
+};
+
+/** Lists DIR/name.safetensors and DIR/org/name.safetensors, and folders of whole models. @return false out of memory.
+ */
+bool scan_directory(struct scan *scan, const char *directory);
+/** Adds a file or folder under an id of its own. @return false out of memory. */
+bool scan_add_named(struct scan *scan, const char *id, const char *path);
+void scan_reset(struct scan *scan);
+
+#endif
