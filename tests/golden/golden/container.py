@@ -2,9 +2,10 @@
 
 import json
 import pathlib
+import struct
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 MASK = (1 << 64) - 1
@@ -75,8 +76,17 @@ class Group:
 
     def write(self, versions):
         DATA.mkdir(exist_ok=True)
-        # One key, since safetensors writes several in an order of its own each time.
-        metadata = {"golden": json.dumps({"format": 1, "versions": versions, "cases": self.cases})}
+        metadata = {"format": "attnd golden 1", "versions": json.dumps(versions, sort_keys=True),
+                    "cases": json.dumps(self.cases)}
         path = DATA / f"{self.name}.safetensors"
-        save_file(self.tensors, str(path), metadata)
-        path.chmod(0o644)
+        path.write_bytes(in_order(save(self.tensors, metadata)))
+
+
+def in_order(content):
+    """The same file with the keys of __metadata__ in order; the package writes them in another each time."""
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]

@@ -79,6 +79,21 @@ def later_numbers(group, dtype):
                  **request)
 
 
+def later_numbers_in_long_inputs(group, dtype):
+    """The same where an implementation works in blocks; weights do not know of values."""
+    tag = dtype[5:]
+    for L, place in ((70, 40), (150, 149), (150, 65)):
+        inputs = {"query": R(1, 1, L, 4), "key": R(1, 1, L, 4)}
+        inputs["value"] = spoilt(R(1, 1, L, 3), (0, 0, place, 1))
+        tensors = {name: container.array_of(given, dtype) for name, given in inputs.items()}
+        for name, weights in (("with_weights", "average"), ("without", "none")):
+            request = {"is_causal": True, "weights": weights}
+            if weights == "average":
+                request["query_range"] = [place - 1, place + 1]
+            case(group, f"later_nan_{place}_of_{L}_{name}_{tag}", inputs, dtype,
+                 solution=row_by_row(request, tensors), **request)
+
+
 def taking_part(group, dtype):
     tag = dtype[5:]
     for name, number in (("nan", np.nan), ("infinity", np.inf)):
@@ -127,7 +142,7 @@ def zero_weight(query, key):
 def make():
     group = Group("edges")
     for dtype in ("float32", "float64"):
-        for part in (empty_rows, masked_numbers, later_numbers, taking_part):
+        for part in (empty_rows, masked_numbers, later_numbers, later_numbers_in_long_inputs, taking_part):
             part(group, dtype)
     extremes(group)
     return group

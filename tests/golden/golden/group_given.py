@@ -37,7 +37,7 @@ def answer(request, weights):
     if "pairs" in request:
         for layer, head in request["pairs"]:
             layer, head = layer % layers.shape[0], head % layers.shape[2]
-            found[f"pairs.{layer}.{head}"] = "numpy", answers.cut(request, layers[layer][:, head], 1, 2)
+            found[f"pairs.{layer}.{head}.weights.average"] = "numpy", answers.cut(request, layers[layer][:, head], 1, 2)
         return found
     for layer in answers.chosen(request, "layers", layers.shape[0]):
         one_layer(found, f"layers.{layer}." if rank == 5 else "", request, layers[layer], heads)

@@ -29,11 +29,7 @@ static inline const struct attn_result_tensor *golden_find_tensor(const struct a
 /** Splits "layers.3.weights.average.values" into its parts, and finds the view. */
 static inline struct attn_view golden_find_view(const struct attn_result *result, const char *path) {
     int layer = -1, head = -1, taken = 0;
-    if (sscanf(path, "pairs.%d.%d", &layer, &head) == 2) {
-        const struct attn_result_tensor *pair = golden_find_tensor(result, ATTN_GROUP_WEIGHTS, NULL, layer, head);
-        return pair ? pair->values : (struct attn_view){0};
-    }
-    if (sscanf(path, "layers.%d.%n", &layer, &taken) == 1)
+    if (sscanf(path, "pairs.%d.%d.%n", &layer, &head, &taken) == 2 || sscanf(path, "layers.%d.%n", &layer, &taken) == 1)
         path += taken;
     static const struct {
         const char *prefix;
@@ -128,16 +124,15 @@ static inline void golden_run_group(const char *group, struct golden_tally *tall
     struct attn_error error = {0};
     snprintf(path, sizeof path, GOLDEN_DATA "%s.safetensors", group);
     ck_assert_msg(attn_safetensors_open(&file, path, &error) == ATTN_OK, "%s: %s", path, error.message);
-    const char *text = attn_safetensors_metadata(file, "golden");
+    const char *text = attn_safetensors_metadata(file, "cases");
     ck_assert_ptr_nonnull(text);
-    json_t *document = json_loads(text, 0, NULL);
-    const json_t *cases = json_object_get(document, "cases");
+    json_t *cases = json_loads(text, 0, NULL);
     ck_assert(json_array_size(cases) > 0);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         tally->ran++;
         tally->failed += !golden_run_case(file, json_array_get(cases, i), tally->execution);
     }
-    json_decref(document);
+    json_decref(cases);
     attn_safetensors_close(file);
 }
 
