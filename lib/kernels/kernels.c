@@ -7,8 +7,25 @@ static bool always(void) {
     return true;
 }
 
+#if defined(__x86_64__)
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+/* All that the Makefile lets the compiler use in files of this suffix. */
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512ifma");
+}
+#endif
+
 /* Best first; the last one runs everywhere. */
 static const struct attn_kernels tables[] = {
+#if defined(__x86_64__)
+    {"avx512", has_avx512, &attn_rows_avx512_float32, &attn_rows_avx512_float64},
+    {"avx2", has_avx2, &attn_rows_avx2_float32, &attn_rows_avx2_float64},
+#endif
     {"portable", always, &attn_rows_portable_float32, &attn_rows_portable_float64},
 };
 
@@ -39,6 +56,9 @@ extern void openblas_set_num_threads(int count) __attribute__((weak));
 
 /* Runs when the library is loaded: parallelism is the callers' executor's, so BLAS must not start threads itself. */
 __attribute__((constructor)) static void kernels_init(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
     picked = pick(getenv("ATTN_KERNELS"));
     if (openblas_set_num_threads != NULL)
         openblas_set_num_threads(1);

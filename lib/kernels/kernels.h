@@ -3,10 +3,10 @@
  * The inner loops of attention, one table of functions an instruction set, and the matrix products over them and BLAS.
  *
  * Adding a kernel: write its meaning in portable/ (rows_template.h serves both float32 and float64), add the member
- * here, add the fast version to the x86/ tables (or leave the portable one there), and a property test that compares
- * the two at awkward sizes (tests/unit/kernels_rows.c runs every table that the machine can). Adding an instruction
- * set: one file a set whose name ends in the suffix that the Makefile gives its flags, one row in kernels.c, best
- * first.
+ * here, add the fast version to x86/rows_template.h, which serves all four x86 tables, and a property test that
+ * compares the two at awkward sizes (tests/unit/kernels_rows.c runs every table that the machine can). Adding an
+ * instruction set: one file a set whose name ends in the suffix that the Makefile gives its flags, one row in
+ * kernels.c, best first.
  *
  * Rows are contiguous, of the table's dtype, aligned to no more than an element, and may be empty.
  */
@@ -88,5 +88,7 @@ void attn_product_plain(const struct attn_row_kernels *kernels, attn_dtype dtype
 
 /** The tables' loops; only kernels.c and the files that define them need these. */
 extern const struct attn_row_kernels attn_rows_portable_float32, attn_rows_portable_float64;
+extern const struct attn_row_kernels attn_rows_avx2_float32, attn_rows_avx2_float64;
+extern const struct attn_row_kernels attn_rows_avx512_float32, attn_rows_avx512_float64;
 
 #endif

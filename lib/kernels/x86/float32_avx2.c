@@ -1,0 +1,125 @@
+/* Assumes AVX2 and FMA. */
+#if defined(__x86_64__)
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/x86/float32_constants.h"
+
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#define ROWS attn_rows_avx2_float32
+#define VECTOR __m256
+#define WIDTH 8
+
+static inline __m256i first(size_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline VECTOR v_set(float value) {
+    return _mm256_set1_ps(value);
+}
+
+static inline VECTOR v_load(const float *from) {
+    return _mm256_loadu_ps(from);
+}
+
+static inline void v_store(float *to, VECTOR v) {
+    _mm256_storeu_ps(to, v);
+}
+
+static inline VECTOR v_load_part(const float *from, size_t count, float rest) {
+    const __m256i mask = first(count);
+    return _mm256_blendv_ps(v_set(rest), _mm256_maskload_ps(from, mask), _mm256_castsi256_ps(mask));
+}
+
+static inline void v_store_part(float *to, size_t count, VECTOR v) {
+    _mm256_maskstore_ps(to, first(count), v);
+}
+
+static inline VECTOR v_fma(VECTOR a, VECTOR b, VECTOR c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+static inline VECTOR v_max(VECTOR a, VECTOR b) {
+    return _mm256_max_ps(a, b);
+}
+
+static inline VECTOR v_min(VECTOR a, VECTOR b) {
+    return _mm256_min_ps(a, b);
+}
+
+static inline VECTOR v_abs(VECTOR a) {
+    return _mm256_andnot_ps(v_set(-0.0F), a);
+}
+
+static inline VECTOR v_copy_sign(VECTOR size, VECTOR sign) {
+    return _mm256_or_ps(size, _mm256_and_ps(sign, v_set(-0.0F)));
+}
+
+static inline VECTOR v_round(VECTOR a) {
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline VECTOR v_power(__m256i exponent) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23));
+}
+
+/* In two steps, so that results below the normal range are rounded and not lost. NaN exponents come with a NaN `a`. */
+static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
+    const __m256i whole = _mm256_cvtps_epi32(exponent), half = _mm256_srai_epi32(whole, 1);
+    return a * v_power(half) * v_power(_mm256_sub_epi32(whole, half));
+}
+
+static inline VECTOR v_index(void) {
+    return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+static inline float v_sum(VECTOR v) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+static inline float v_largest(VECTOR v) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+static inline VECTOR v_masked_sum(VECTOR score, VECTOR mask) {
+    const VECTOR none = v_set(-INFINITY);
+    const VECTOR hidden = _mm256_or_ps(_mm256_cmp_ps(score, none, _CMP_EQ_OQ), _mm256_cmp_ps(mask, none, _CMP_EQ_OQ));
+    return _mm256_blendv_ps(v_max(v_set(REAL_LOWEST), score + mask), none, hidden);
+}
+
+static inline VECTOR v_load_float32(const float *from, size_t count) {
+    return v_load_part(from, count, 0);
+}
+
+/* A finite float64 below float32's range becomes the lowest finite float32, not -Infinity. */
+static inline VECTOR v_load_float64(const double *from, size_t count) {
+    float values[WIDTH] = {0};
+    for (size_t i = 0; i < count; i++)
+        values[i] = from[i] < (double)REAL_LOWEST && from[i] != (double)-INFINITY ? REAL_LOWEST : (float)from[i];
+    return v_load(values);
+}
+
+static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, bool keep) {
+    uint64_t bytes = 0;
+    if (count == WIDTH)
+        memcpy(&bytes, mask, WIDTH);
+    else
+        for (size_t i = 0; i < count; i++)
+            bytes |= (uint64_t)mask[i] << (8 * i);
+    const __m256i wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+    const VECTOR zero = _mm256_castsi256_ps(_mm256_cmpeq_epi32(wide, _mm256_setzero_si256()));
+    const VECTOR none = v_set(-INFINITY);
+    return keep ? _mm256_blendv_ps(v, none, zero) : _mm256_blendv_ps(none, v, zero);
+}
+
+#include "lib/kernels/x86/rows_template.h"
+
+#else
+typedef int attn_no_kernels_here;
+#endif

@@ -1,0 +1,110 @@
+/* Assumes AVX-512 F, DQ, BW and VL. */
+#if defined(__x86_64__)
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/x86/float32_constants.h"
+
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+
+#define ROWS attn_rows_avx512_float32
+#define VECTOR __m512
+#define WIDTH 16
+
+static inline __mmask16 first(size_t count) {
+    return (__mmask16)((1U << count) - 1U);
+}
+
+static inline VECTOR v_set(float value) {
+    return _mm512_set1_ps(value);
+}
+
+static inline VECTOR v_load(const float *from) {
+    return _mm512_loadu_ps(from);
+}
+
+static inline void v_store(float *to, VECTOR v) {
+    _mm512_storeu_ps(to, v);
+}
+
+static inline VECTOR v_load_part(const float *from, size_t count, float rest) {
+    return _mm512_mask_loadu_ps(v_set(rest), first(count), from);
+}
+
+static inline void v_store_part(float *to, size_t count, VECTOR v) {
+    _mm512_mask_storeu_ps(to, first(count), v);
+}
+
+static inline VECTOR v_fma(VECTOR a, VECTOR b, VECTOR c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline VECTOR v_max(VECTOR a, VECTOR b) {
+    return _mm512_max_ps(a, b);
+}
+
+static inline VECTOR v_min(VECTOR a, VECTOR b) {
+    return _mm512_min_ps(a, b);
+}
+
+static inline VECTOR v_abs(VECTOR a) {
+    return _mm512_abs_ps(a);
+}
+
+static inline VECTOR v_copy_sign(VECTOR size, VECTOR sign) {
+    return _mm512_or_ps(size, _mm512_and_ps(sign, v_set(-0.0F)));
+}
+
+static inline VECTOR v_round(VECTOR a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
+    return _mm512_scalef_ps(a, exponent);
+}
+
+static inline VECTOR v_index(void) {
+    return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+static inline float v_sum(VECTOR v) {
+    return _mm512_reduce_add_ps(v);
+}
+
+static inline float v_largest(VECTOR v) {
+    return _mm512_reduce_max_ps(v);
+}
+
+static inline VECTOR v_masked_sum(VECTOR score, VECTOR mask) {
+    const VECTOR none = v_set(-INFINITY);
+    const __mmask16 hidden = _mm512_cmp_ps_mask(score, none, _CMP_EQ_OQ) | _mm512_cmp_ps_mask(mask, none, _CMP_EQ_OQ);
+    return _mm512_mask_blend_ps(hidden, v_max(v_set(REAL_LOWEST), score + mask), none);
+}
+
+static inline VECTOR v_load_float32(const float *from, size_t count) {
+    return v_load_part(from, count, 0);
+}
+
+/* A finite float64 below float32's range becomes the lowest finite float32, not -Infinity. */
+static inline VECTOR v_load_float64(const double *from, size_t count) {
+    const __mmask16 mask = first(count);
+    const __m512d low = _mm512_maskz_loadu_pd((__mmask8)mask, from);
+    const __m512d high = count > 8 ? _mm512_maskz_loadu_pd((__mmask8)(mask >> 8), from + 8) : _mm512_setzero_pd();
+    const __m512d none = _mm512_set1_pd((double)-INFINITY);
+    const unsigned hidden =
+        (unsigned)_mm512_cmp_pd_mask(low, none, _CMP_EQ_OQ) | (unsigned)_mm512_cmp_pd_mask(high, none, _CMP_EQ_OQ) << 8;
+    const VECTOR both = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+    return _mm512_mask_blend_ps((__mmask16)hidden, v_max(v_set(REAL_LOWEST), both), v_set(-INFINITY));
+}
+
+static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, bool keep) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(first(count), mask);
+    const __mmask16 set = _mm_test_epi8_mask(bytes, bytes);
+    return _mm512_mask_blend_ps((__mmask16)(keep ? set : ~set), v_set(-INFINITY), v);
+}
+
+#include "lib/kernels/x86/rows_template.h"
+
+#else
+typedef int attn_no_kernels_here;
+#endif

@@ -1,0 +1,102 @@
+/* Assumes AVX-512 F, DQ, BW and VL. */
+#if defined(__x86_64__)
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/x86/float64_constants.h"
+
+#include <float.h>
+#include <immintrin.h>
+#include <math.h>
+
+#define ROWS attn_rows_avx512_float64
+#define VECTOR __m512d
+#define WIDTH 8
+
+static inline __mmask8 first(size_t count) {
+    return (__mmask8)((1U << count) - 1U);
+}
+
+static inline VECTOR v_set(double value) {
+    return _mm512_set1_pd(value);
+}
+
+static inline VECTOR v_load(const double *from) {
+    return _mm512_loadu_pd(from);
+}
+
+static inline void v_store(double *to, VECTOR v) {
+    _mm512_storeu_pd(to, v);
+}
+
+static inline VECTOR v_load_part(const double *from, size_t count, double rest) {
+    return _mm512_mask_loadu_pd(v_set(rest), first(count), from);
+}
+
+static inline void v_store_part(double *to, size_t count, VECTOR v) {
+    _mm512_mask_storeu_pd(to, first(count), v);
+}
+
+static inline VECTOR v_fma(VECTOR a, VECTOR b, VECTOR c) {
+    return _mm512_fmadd_pd(a, b, c);
+}
+
+static inline VECTOR v_max(VECTOR a, VECTOR b) {
+    return _mm512_max_pd(a, b);
+}
+
+static inline VECTOR v_min(VECTOR a, VECTOR b) {
+    return _mm512_min_pd(a, b);
+}
+
+static inline VECTOR v_abs(VECTOR a) {
+    return _mm512_abs_pd(a);
+}
+
+static inline VECTOR v_copy_sign(VECTOR size, VECTOR sign) {
+    return _mm512_or_pd(size, _mm512_and_pd(sign, v_set(-0.0)));
+}
+
+static inline VECTOR v_round(VECTOR a) {
+    return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
+    return _mm512_scalef_pd(a, exponent);
+}
+
+static inline VECTOR v_index(void) {
+    return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+static inline double v_sum(VECTOR v) {
+    return _mm512_reduce_add_pd(v);
+}
+
+static inline double v_largest(VECTOR v) {
+    return _mm512_reduce_max_pd(v);
+}
+
+static inline VECTOR v_masked_sum(VECTOR score, VECTOR mask) {
+    const VECTOR none = v_set((double)-INFINITY);
+    const __mmask8 hidden = _mm512_cmp_pd_mask(score, none, _CMP_EQ_OQ) | _mm512_cmp_pd_mask(mask, none, _CMP_EQ_OQ);
+    return _mm512_mask_blend_pd(hidden, v_max(v_set(REAL_LOWEST), score + mask), none);
+}
+
+static inline VECTOR v_load_float32(const float *from, size_t count) {
+    return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(first(count), from));
+}
+
+static inline VECTOR v_load_float64(const double *from, size_t count) {
+    return v_load_part(from, count, 0);
+}
+
+static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, bool keep) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(first(count), mask);
+    const __mmask16 set = _mm_test_epi8_mask(bytes, bytes);
+    return _mm512_mask_blend_pd((__mmask8)(keep ? set : ~set), v_set((double)-INFINITY), v);
+}
+
+#include "lib/kernels/x86/rows_template.h"
+
+#else
+typedef int attn_no_kernels_here;
+#endif

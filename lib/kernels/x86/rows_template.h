@@ -1,0 +1,275 @@
+/*
+ * Every kernel over vectors, for one type and instruction set. The including file defines
+ *     REAL, REAL_LOWEST, ROWS   as in portable/rows_template.h
+ *     VECTOR, WIDTH             the vector type and its elements
+ *     LN2_HIGH, LN2_LOW         ln 2 in two parts, the first exact when multiplied with an exponent
+ *     EXPM1_TERMS               coefficients of (exp(r) - 1) / r on |r| <= ln(2) / 2, highest first
+ *     EXP_FLOOR                 below it exp is 0
+ *     TANH_CEILING              above it 2 * |x| changes tanh no more
+ * and the v_ functions used below, v_max(a, b) and v_min(a, b) giving b where either is NaN.
+ *
+ * Nothing is assumed of alignment or of counts: the last elements go through masked loads and stores. exp is within 2
+ * units in the last place, gradual underflow included; tanh within 4.
+ */
+
+static inline VECTOR v_expm1_reduced(VECTOR r) {
+    static const REAL terms[] = {EXPM1_TERMS};
+    VECTOR q = v_set(terms[0]);
+    for (size_t i = 1; i < sizeof terms / sizeof *terms; i++)
+        q = v_fma(q, r, v_set(terms[i]));
+    return r * q;
+}
+
+/* x = n * ln 2 + r. */
+static inline VECTOR v_reduce(VECTOR x, VECTOR *n) {
+    *n = v_round(x * v_set((REAL)1.4426950408889634074));
+    return v_fma(*n, v_set((REAL)-LN2_LOW), v_fma(*n, v_set((REAL)-LN2_HIGH), x));
+}
+
+static inline VECTOR v_exp(VECTOR x) {
+    VECTOR n, r = v_reduce(v_max(v_set((REAL)EXP_FLOOR), x), &n);
+    return v_scale(v_expm1_reduced(r) + v_set(1), n);
+}
+
+/* tanh(y) = (exp(2y) - 1) / (exp(2y) + 1), by exp(2y) - 1 = 2^n (exp(r) - 1) + (2^n - 1), exact near 0. */
+static inline VECTOR v_tanh(VECTOR x) {
+    VECTOR n, r = v_reduce(v_min(v_set((REAL)TANH_CEILING), v_abs(x) * v_set(2)), &n);
+    VECTOR power = v_scale(v_set(1), n);
+    VECTOR less_one = v_fma(power, v_expm1_reduced(r), power - v_set(1));
+    return v_copy_sign(less_one / (less_one + v_set(2)), x);
+}
+
+static double row_maximum(const void *row, size_t count) {
+    const REAL *x = row;
+    const REAL lowest = (REAL)-INFINITY;
+    VECTOR a = v_set(lowest), b = a, c = a, d = a;
+    size_t i = 0;
+    for (; i + 4 * WIDTH <= count; i += 4 * WIDTH) {
+        a = v_max(v_load(x + i), a);
+        b = v_max(v_load(x + i + WIDTH), b);
+        c = v_max(v_load(x + i + 2 * WIDTH), c);
+        d = v_max(v_load(x + i + 3 * WIDTH), d);
+    }
+    for (; i + WIDTH <= count; i += WIDTH)
+        a = v_max(v_load(x + i), a);
+    if (i < count)
+        b = v_max(v_load_part(x + i, count - i, lowest), b);
+    return (double)v_largest(v_max(v_max(a, b), v_max(c, d)));
+}
+
+static double row_exponentials(void *row, size_t count, double shift) {
+    REAL *x = row;
+    const VECTOR by = v_set((REAL)shift);
+    VECTOR sum = v_set(0), other_sum = v_set(0);
+    size_t i = 0;
+    for (; i + 2 * WIDTH <= count; i += 2 * WIDTH) {
+        VECTOR a = v_exp(v_load(x + i) - by), b = v_exp(v_load(x + i + WIDTH) - by);
+        v_store(x + i, a);
+        v_store(x + i + WIDTH, b);
+        sum += a;
+        other_sum += b;
+    }
+    for (; i < count; i += WIDTH) {
+        const size_t left = count - i < WIDTH ? count - i : WIDTH;
+        VECTOR a = v_exp(v_load_part(x + i, left, (REAL)-INFINITY) - by);
+        v_store_part(x + i, left, a);
+        sum += a;
+    }
+    return (double)v_sum(sum + other_sum);
+}
+
+/* x = expression of v, for all elements of a row; `left` is how many of v's elements are the row's. */
+#define FOR_ROW(row, count, expression)                                                                                \
+    do {                                                                                                               \
+        REAL *x = (row);                                                                                               \
+        size_t i = 0, left = WIDTH;                                                                                    \
+        for (; i + WIDTH <= (count); i += WIDTH) {                                                                     \
+            VECTOR v = v_load(x + i);                                                                                  \
+            v_store(x + i, expression);                                                                                \
+        }                                                                                                              \
+        if (i < (count)) {                                                                                             \
+            left = (count)-i;                                                                                          \
+            VECTOR v = v_load_part(x + i, left, 0);                                                                    \
+            v_store_part(x + i, left, expression);                                                                     \
+        }                                                                                                              \
+        (void)left;                                                                                                    \
+    } while (0)
+
+static void row_scale(void *row, size_t count, double factor) {
+    const VECTOR by = v_set((REAL)factor);
+    FOR_ROW(row, count, v * by);
+}
+
+static void row_fill(void *row, size_t count, double value) {
+    REAL *x = row;
+    const VECTOR v = v_set((REAL)value);
+    size_t i = 0;
+    for (; i + WIDTH <= count; i += WIDTH)
+        v_store(x + i, v);
+    if (i < count)
+        v_store_part(x + i, count - i, v);
+}
+
+static void row_softcap(void *row, size_t count, double cap) {
+    const VECTOR by = v_set((REAL)cap);
+    FOR_ROW(row, count, by * v_tanh(v / by));
+}
+
+static void row_add_distance(void *row, size_t count, double slope, double first) {
+    const VECTOR by = v_set((REAL)slope), from = v_set((REAL)first) - v_index();
+    FOR_ROW(row, count, v - by * v_abs(from - v_set((REAL)i)));
+}
+
+static void row_add_mask_float32(void *row, const float *mask, size_t count) {
+    FOR_ROW(row, count, v_masked_sum(v, v_load_float32(mask + i, left)));
+}
+
+static void row_add_mask_float64(void *row, const double *mask, size_t count) {
+    FOR_ROW(row, count, v_masked_sum(v, v_load_float64(mask + i, left)));
+}
+
+static void row_keep_where(void *row, const uint8_t *mask, size_t count, bool keep) {
+    FOR_ROW(row, count, v_keep_where(v, mask + i, left, keep));
+}
+
+static bool row_has_nan(const void *row, size_t count) {
+    const REAL *x = row;
+    for (size_t i = 0; i < count; i++)
+        if (isnan(x[i]))
+            return true;
+    return false;
+}
+
+/* x - x is 0 for a finite x and NaN for any other. */
+static bool row_is_finite(const void *row, size_t count) {
+    const REAL *x = row;
+    VECTOR sum = v_set(0);
+    size_t i = 0;
+    for (; i + WIDTH <= count; i += WIDTH)
+        sum += v_load(x + i) - v_load(x + i);
+    if (i < count) {
+        VECTOR last = v_load_part(x + i, count - i, 0);
+        sum += last - last;
+    }
+    return v_sum(sum) == 0;
+}
+
+static void row_combine_nonzero(const void *weights, size_t count, const void *value, ptrdiff_t value_stride, void *out,
+                                size_t width) {
+    const REAL *w = weights, *from = value;
+    row_fill(out, width, 0);
+    for (size_t j = 0; j < count; j++, from += value_stride) {
+        if (w[j] == 0)
+            continue;
+        const VECTOR by = v_set(w[j]);
+        FOR_ROW(out, width, v_fma(by, v_load_part(from + i, left, 0), v));
+    }
+}
+
+static inline void v_put(const struct attn_product *p, REAL *to, size_t count, VECTOR sum) {
+    sum = sum * v_set((REAL)p->factor);
+    if (p->accumulate)
+        sum += v_load_part(to, count, 0);
+    v_store_part(to, count, sum);
+}
+
+/*
+ * `rows` rows of out against up to WIDTH columns of a right factor whose rows hold columns: one vector of sums a row.
+ * `rows` is a constant where this is called, so that the sums stay in registers.
+ */
+static inline __attribute__((always_inline)) void product_tile(const struct attn_product *p, size_t row, size_t rows,
+                                                               const REAL *right, ptrdiff_t right_stride, size_t column,
+                                                               size_t count) {
+    const REAL *left = (const REAL *)p->left + (ptrdiff_t)row * p->left_stride;
+    REAL *out = (REAL *)p->out + (ptrdiff_t)row * p->out_stride + column;
+    VECTOR sums[8];
+    for (size_t i = 0; i < rows; i++)
+        sums[i] = v_set(0);
+    for (size_t d = 0; d < p->depth; d++, right += right_stride) {
+        const VECTOR v = count == WIDTH ? v_load(right) : v_load_part(right, count, 0);
+        for (size_t i = 0; i < rows; i++)
+            sums[i] = v_fma(v_set(left[(ptrdiff_t)i * p->left_stride + (ptrdiff_t)d]), v, sums[i]);
+    }
+    for (size_t i = 0; i < rows; i++)
+        v_put(p, out + (ptrdiff_t)i * p->out_stride, count, sums[i]);
+}
+
+static void product_column(const struct attn_product *p, const REAL *right, ptrdiff_t right_stride, size_t column,
+                           size_t count) {
+    size_t row = 0;
+    for (; row + 8 <= p->rows; row += 8)
+        product_tile(p, row, 8, right, right_stride, column, count);
+    for (; row + 4 <= p->rows; row += 4)
+        product_tile(p, row, 4, right, right_stride, column, count);
+    for (; row < p->rows; row++)
+        product_tile(p, row, 1, right, right_stride, column, count);
+}
+
+static void product_plain(const struct attn_product *p) {
+    for (size_t column = 0; column < p->columns; column += WIDTH) {
+        const size_t left = p->columns - column;
+        product_column(p, (const REAL *)p->right + column, p->right_stride, column, left < WIDTH ? left : WIDTH);
+    }
+}
+
+/* With few rows, turning the right factor costs more than adding up each product's vector. */
+static void product_by_dots(const struct attn_product *p) {
+    for (size_t row = 0; row < p->rows; row++) {
+        const REAL *left = (const REAL *)p->left + (ptrdiff_t)row * p->left_stride;
+        REAL *out = (REAL *)p->out + (ptrdiff_t)row * p->out_stride;
+        for (size_t column = 0; column < p->columns; column++) {
+            const REAL *right = (const REAL *)p->right + (ptrdiff_t)column * p->right_stride;
+            VECTOR sum = v_set(0);
+            size_t d = 0;
+            for (; d + WIDTH <= p->depth; d += WIDTH)
+                sum = v_fma(v_load(left + d), v_load(right + d), sum);
+            if (d < p->depth)
+                sum = v_fma(v_load_part(left + d, p->depth - d, 0), v_load_part(right + d, p->depth - d, 0), sum);
+            const REAL dot = v_sum(sum) * (REAL)p->factor;
+            out[column] = p->accumulate ? out[column] + dot : dot;
+        }
+    }
+}
+
+/* Depth of the right factor that is turned at a time: 128 * WIDTH elements of stack. */
+enum { TURNED = 128, FEWEST_TURNED_ROWS = 3 };
+
+static void product_transposed(const struct attn_product *p) {
+    if (p->rows < FEWEST_TURNED_ROWS) {
+        product_by_dots(p);
+        return;
+    }
+    REAL turned[TURNED * WIDTH];
+    for (size_t column = 0; column < p->columns; column += WIDTH) {
+        const size_t left = p->columns - column, count = left < WIDTH ? left : WIDTH;
+        for (size_t begin = 0; begin < p->depth; begin += TURNED) {
+            struct attn_product part = *p;
+            part.depth = p->depth - begin < TURNED ? p->depth - begin : TURNED;
+            part.left = (const REAL *)p->left + begin;
+            part.accumulate = p->accumulate || begin > 0;
+            for (size_t j = 0; j < count; j++) {
+                const REAL *right = (const REAL *)p->right + (ptrdiff_t)(column + j) * p->right_stride + begin;
+                for (size_t d = 0; d < part.depth; d++)
+                    turned[d * WIDTH + j] = right[d];
+            }
+            product_column(&part, turned, WIDTH, column, count);
+        }
+    }
+}
+
+const struct attn_row_kernels ROWS = {
+    .maximum = row_maximum,
+    .exponentials = row_exponentials,
+    .scale = row_scale,
+    .fill = row_fill,
+    .softcap = row_softcap,
+    .add_distance = row_add_distance,
+    .add_mask_float32 = row_add_mask_float32,
+    .add_mask_float64 = row_add_mask_float64,
+    .keep_where = row_keep_where,
+    .has_nan = row_has_nan,
+    .is_finite = row_is_finite,
+    .combine_nonzero = row_combine_nonzero,
+    .product_transposed = product_transposed,
+    .product_plain = product_plain,
+};
