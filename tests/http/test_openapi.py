@@ -1,0 +1,133 @@
+"""openapi.yaml: valid, complete, its examples run, its lists are the server's, and the server keeps to it."""
+
+import json
+import pathlib
+import re
+
+import hypothesis
+import pytest
+import schemathesis
+import yaml
+from openapi_spec_validator import validate
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENT = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+REQUEST = DOCUMENT["components"]["schemas"]["AttentionRequest"]
+EXAMPLES = DOCUMENT["paths"]["/attention"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+
+
+def resolve(schema):
+    while "$ref" in schema:
+        node = DOCUMENT
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            node = node[part]
+        schema = node
+    return schema
+
+
+def test_it_is_valid():
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_the_server_serves_it(server):
+    answer = server.request("GET", "/openapi.yaml")
+    assert answer.status == 200
+    assert yaml.safe_load(answer.body) == DOCUMENT
+    answer = server.request("GET", "/openapi.json")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json() == json.loads(json.dumps(DOCUMENT))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_work(server, name):
+    answer = server.attention(EXAMPLES[name]["value"])
+    assert answer.status == 200, answer.body
+
+
+def test_every_field_is_known_to_the_server(server):
+    for name in REQUEST["properties"]:
+        problem = server.attention({"query": [[1]], name: {"?": "?"}}).json()
+        assert "no field of this name" not in problem["detail"], problem
+
+
+def test_every_field_of_the_server_is_listed():
+    text = (ROOT / "server" / "routes" / "attention_fields.c").read_text()
+    rows = re.findall(r'X\("(\w+)", FIELD_\w+, ([A-Z_ |]+)\)', text)
+    assert {name for name, modes in rows if modes != "TRANSFORMER"} == set(REQUEST["properties"])
+
+
+def enum_of(name):
+    schema = resolve(REQUEST["properties"][name])
+    if "anyOf" in schema:
+        schema = resolve(schema["anyOf"][0])
+    if "items" in schema:
+        schema = resolve(schema["items"])
+    return schema["enum"]
+
+
+NAMED = {
+    "weights": {"query": [[1]], "weights": "?"},
+    "weights_stage": {"query": [[1]], "weights_stage": "?"},
+    "analyses": {"query": [[1]], "analyses": ["?"]},
+    "internals": {"query": [[1]], "internals": ["?"]},
+    "mask_convention": {"query": [[1]], "mask_convention": "?"},
+    "causal_alignment": {"query": [[1]], "causal_alignment": "?"},
+    "encoding": {"query": [[1]], "encoding": "?"},
+    "layout": {"attention_weights": [[[[1]]]], "layout": "?"},
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_lists_of_names_are_the_servers(server, name):
+    detail = server.attention(NAMED[name]).json()["detail"]
+    listed = re.findall(r'"(\w+)"', detail.split(", found")[0])
+    assert listed and set(listed) == set(enum_of(name))
+
+
+def test_problem_types_are_the_servers():
+    text = (ROOT / "server" / "base" / "problem.h").read_text()
+    rows = re.findall(r'X\(PROBLEM_\w+, (\d+), "([\w-]+)"', text)
+    types = {"urn:attnd:problem:" + name for status, name in rows if status not in ("200", "499")}
+    assert types == set(DOCUMENT["components"]["schemas"]["Problem"]["properties"]["type"]["enum"])
+
+
+def test_routes_are_the_servers():
+    text = (ROOT / "server" / "routes" / "table.c").read_text()
+    rows = set(re.findall(r'"(GET|POST|PUT|DELETE)",\s*"(/[^"]*)"', text))
+    listed = {
+        (method.upper(), path)
+        for path, item in DOCUMENT["paths"].items()
+        for method in item
+        if method in ("get", "post", "put", "delete")
+    }
+    assert rows == listed
+
+
+# --- schemathesis: whatever fits the schema, and much that does not, gets an answer that fits it
+
+schema = schemathesis.openapi.from_dict(DOCUMENT)
+
+
+@schema.parametrize()
+@hypothesis.settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
+def test_server_keeps_to_the_document(case, server):
+    response = case.call(base_url=f"http://127.0.0.1:{server.port}")
+    case.validate_response(
+        response,
+        checks=[
+            not_a_server_error,
+            checks.status_code_conformance,
+            checks.content_type_conformance,
+            checks.response_schema_conformance,
+            checks.response_headers_conformance,
+        ],
+    )
