@@ -1,0 +1,399 @@
+/* What is wanted back: checked against what there is, and resolved to collections. */
+#include "lib/aggregate/lane.h"
+#include "lib/aggregate/tables.h"
+#include "lib/plan/plan.h"
+#include "lib/tensor/error.h"
+#include "lib/tensor/shape.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const unsigned ACROSS_LAYERS = ATTN_BIT(ATTN_FORM_ROLLOUT) | ATTN_BIT(ATTN_FORM_FLOW);
+
+static attn_status check_form(unsigned form, const struct attn_want *want, const struct attn_want_facts *facts,
+                              struct attn_error *error) {
+    const struct attn_form_info *info = &attn_forms[form];
+    if ((info->needs & ATTN_NEEDS_SOFTMAX) != 0 && want->stage != ATTN_STAGE_SOFTMAX)
+        return attn_fail(error, ATTN_ECONFLICT, "weights_stage", "%s is of the softmax weights, found stage %s",
+                         info->name, attn_stage_name(want->stage));
+    if ((info->needs & ATTN_NEEDS_VALUES) != 0 && !facts->has_values)
+        return attn_fail(error, ATTN_ECONFLICT, "weights", "%s needs values, and given weights come without",
+                         info->name);
+    if ((info->needs & ATTN_NEEDS_OUT_WEIGHT) != 0 && !facts->has_out_weight)
+        return attn_fail(error, ATTN_ECONFLICT, "weights", "%s needs an output projection", info->name);
+    if ((info->needs & ATTN_NEEDS_DENSE) != 0 && want->top_k > 0)
+        return attn_fail(error, ATTN_ECONFLICT, "top_k", "top_k does not go with %s", info->name);
+    if ((info->needs & ATTN_NEEDS_SQUARE) != 0 && facts->query_length != facts->columns)
+        return attn_fail(error, ATTN_ESHAPE, "weights", "%s needs as many keys as queries, %zu, found %zu", info->name,
+                         facts->query_length, facts->columns);
+    return ATTN_OK;
+}
+
+static attn_status check_forms(const struct attn_want *want, const struct attn_want_facts *facts,
+                               struct attn_error *error) {
+    if (want->forms >> ATTN_FORM_COUNT != 0)
+        return attn_fail(error, ATTN_ERANGE, "weights", "expected forms of the weights, found an unknown one");
+    if ((unsigned)want->stage >= ATTN_STAGE_COUNT)
+        return attn_fail(error, ATTN_ERANGE, "weights_stage", "expected a stage, found %d", (int)want->stage);
+    if ((unsigned)want->fusion >= ATTN_FUSION_COUNT)
+        return attn_fail(error, ATTN_ERANGE, "rollout/head_fusion", "expected a fusion, found %d", (int)want->fusion);
+    for (unsigned form = 0; form < ATTN_FORM_COUNT; form++) {
+        attn_status status = attn_has(want->forms, form) ? check_form(form, want, facts, error) : ATTN_OK;
+        if (status != ATTN_OK)
+            return status;
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_analyses(const struct attn_want *want, const struct attn_want_facts *facts,
+                                  struct attn_error *error) {
+    if (want->analyses >> ATTN_ANALYSIS_COUNT != 0)
+        return attn_fail(error, ATTN_ERANGE, "analyses", "expected analyses, found an unknown one");
+    if (want->analyses != 0 && want->stage != ATTN_STAGE_SOFTMAX)
+        return attn_fail(error, ATTN_ECONFLICT, "weights_stage", "analyses are of the softmax weights, found stage %s",
+                         attn_stage_name(want->stage));
+    for (unsigned analysis = 0; analysis < ATTN_ANALYSIS_COUNT; analysis++)
+        if (attn_has(want->analyses, analysis) && (attn_analyses[analysis].needs & ATTN_NEEDS_TOKENS) != 0 &&
+            !facts->has_tokens)
+            return attn_fail(error, ATTN_ECONFLICT, "analyses", "%s needs tokens", attn_analyses[analysis].name);
+    return ATTN_OK;
+}
+
+static attn_status check_range(const size_t range[2], size_t length, const char *field, struct attn_error *error) {
+    if (range[0] < range[1] && range[1] <= length)
+        return ATTN_OK;
+    return attn_fail(error, ATTN_ERANGE, field, "expected 0 <= start < end <= %zu, found [%zu, %zu]", length, range[0],
+                     range[1]);
+}
+
+static attn_status check_ranges(const struct attn_want *want, const struct attn_want_facts *facts,
+                                struct attn_error *error) {
+    attn_status status = ATTN_OK;
+    if (want->has_query_range)
+        status = check_range(want->query_range, facts->query_length, "query_range", error);
+    if (status == ATTN_OK && want->has_key_range)
+        status = check_range(want->key_range, facts->columns, "key_range", error);
+    return status;
+}
+
+static attn_status check_selection(const struct attn_want *want, const struct attn_want_facts *facts,
+                                   struct attn_error *error) {
+    if (facts->layers == 0 && want->layers != NULL)
+        return attn_fail(error, ATTN_ECONFLICT, "layers", "there is no layers axis to choose from");
+    if (facts->layers == 0 && want->pairs != NULL)
+        return attn_fail(error, ATTN_ECONFLICT, "pairs", "there is no layers axis to choose from");
+    if (want->pairs != NULL && (want->layers != NULL || want->heads != NULL))
+        return attn_fail(error, ATTN_ECONFLICT, "pairs", "pairs stand in place of layers and heads");
+    return ATTN_OK;
+}
+
+static attn_status resolve_index(long long index, size_t length, const char *field, size_t *resolved,
+                                 struct attn_error *error) {
+    long long count = (long long)length;
+    if (index < -count || index >= count)
+        return attn_fail(error, ATTN_ERANGE, field, "expected an integer from %lld to %lld, found %lld", -count,
+                         count - 1, index);
+    *resolved = (size_t)(index < 0 ? index + count : index);
+    return ATTN_OK;
+}
+
+/*
+ * Resolves a list of indices, NULL being all. `positions` (length) receives each index' place in the list. Every
+ * entry is read once, and there are no more entries than indices, since repeats are refused.
+ */
+static attn_status resolve_list(const long long *list, size_t count, size_t length, const char *name, size_t *chosen,
+                                size_t *positions, size_t *chosen_count, struct attn_error *error) {
+    char field[64];
+    for (size_t i = 0; i < length; i++)
+        positions[i] = list == NULL ? i : ATTN_NOT_CHOSEN;
+    for (size_t i = 0; i < length && list == NULL; i++)
+        chosen[i] = i;
+    *chosen_count = list == NULL ? length : count;
+    if (list == NULL)
+        return ATTN_OK;
+    if (count == 0)
+        return attn_fail(error, ATTN_ERANGE, name, "expected at least one entry, found none");
+    for (size_t i = 0; i < count; i++) {
+        size_t index;
+        snprintf(field, sizeof field, "%s/%zu", name, i);
+        attn_status status = resolve_index(list[i], length, field, &index, error);
+        if (status != ATTN_OK)
+            return status;
+        if (positions[index] != ATTN_NOT_CHOSEN)
+            return attn_fail(error, ATTN_ERANGE, field, "expected no repeats, found %lld again", list[i]);
+        positions[index] = i;
+        chosen[i] = index;
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_head_weights(struct attn_plan *plan, const struct attn_want *want, size_t chosen,
+                                      struct attn_error *error) {
+    if (!attn_has(want->forms, ATTN_FORM_HEAD_WEIGHTED)) {
+        if (want->head_weights == NULL)
+            return ATTN_OK;
+        return attn_fail(error, ATTN_ECONFLICT, "head_weights", "head_weights goes with the form head_weighted only");
+    }
+    if (want->head_weights == NULL)
+        return attn_fail(error, ATTN_ECONFLICT, "head_weights", "head_weighted needs a number for each of %zu heads",
+                         chosen);
+    if (want->head_weights_count != chosen)
+        return attn_fail(error, ATTN_ESHAPE, "head_weights", "expected a number for each of %zu heads, found %zu",
+                         chosen, want->head_weights_count);
+    double sum = 0;
+    for (size_t i = 0; i < chosen; i++)
+        sum += want->head_weights[i];
+    if (!isfinite(sum) || sum == 0)
+        return attn_fail(error, ATTN_ERANGE, "head_weights", "expected finite numbers of a sum other than 0");
+    plan->head_weights = malloc(chosen * sizeof(double));
+    if (plan->head_weights == NULL)
+        return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    for (size_t i = 0; i < chosen; i++)
+        plan->head_weights[i] = want->head_weights[i] / sum;
+    return ATTN_OK;
+}
+
+static attn_status check_components(const struct attn_want *want, const struct attn_want_facts *facts, size_t chosen,
+                                    struct attn_error *error) {
+    size_t cells, most = chosen;
+    if (!attn_has(want->forms, ATTN_FORM_PCA))
+        return ATTN_OK;
+    if (attn_size_multiply(facts->query_length, facts->columns, &cells) && cells < most)
+        most = cells;
+    if (want->components >= 1 && want->components <= most)
+        return ATTN_OK;
+    return attn_fail(error, ATTN_ERANGE, "components",
+                     "expected 1 to %zu components (the lesser of heads and cells), found %zu", most, want->components);
+}
+
+static struct attn_collect collect_of(const struct attn_want *want, const struct attn_want_facts *facts) {
+    struct attn_collect collect = {
+        .dtype = facts->dtype,
+        .batch = facts->batch,
+        .heads = facts->heads,
+        .query_length = facts->query_length,
+        .columns = facts->columns,
+        .key_length = facts->key_length,
+        .stage = want->stage,
+        .forms = want->forms,
+        .analyses = want->analyses,
+        .query_begin = want->has_query_range ? want->query_range[0] : 0,
+        .query_end = want->has_query_range ? want->query_range[1] : facts->query_length,
+        .key_begin = want->has_key_range ? want->key_range[0] : 0,
+        .key_end = want->has_key_range ? want->key_range[1] : facts->columns,
+        .components = want->components,
+        .fusion = want->fusion,
+        .layer = -1,
+        .head = -1,
+    };
+    size_t keys = collect.key_end - collect.key_begin;
+    collect.top_k = want->top_k < keys ? want->top_k : keys;
+    return collect;
+}
+
+static void set_heads(struct attn_collect *collect, const size_t *chosen, const size_t *positions, size_t count) {
+    collect->chosen = chosen;
+    collect->positions = positions;
+    collect->chosen_count = count;
+    collect->first_head = ATTN_NOT_CHOSEN;
+    collect->last_head = 0;
+    for (size_t i = 0; i < count; i++) {
+        collect->first_head = chosen[i] < collect->first_head ? chosen[i] : collect->first_head;
+        collect->last_head = chosen[i] > collect->last_head ? chosen[i] : collect->last_head;
+    }
+}
+
+/* Lists for heads and layers (chosen and positions), then for pairs: a head each, and one list of positions for all. */
+static size_t *allocate_lists(size_t heads, size_t layers, size_t pairs) {
+    size_t count;
+    if (__builtin_add_overflow(4 * heads + 2 * layers, pairs, &count))
+        return NULL;
+    return calloc(count, sizeof(size_t));
+}
+
+static attn_status take_pair(const struct attn_want *want, const struct attn_want_facts *facts, size_t i,
+                             bool *is_taken, size_t *layer, size_t *head, struct attn_error *error) {
+    char field[64];
+    snprintf(field, sizeof field, "pairs/%zu/0", i);
+    attn_status status = resolve_index(want->pairs[i][0], facts->layers, field, layer, error);
+    if (status != ATTN_OK)
+        return status;
+    snprintf(field, sizeof field, "pairs/%zu/1", i);
+    status = resolve_index(want->pairs[i][1], facts->heads, field, head, error);
+    if (status != ATTN_OK)
+        return status;
+    bool *own = &is_taken[*layer * facts->heads + *head];
+    snprintf(field, sizeof field, "pairs/%zu", i);
+    if (*own)
+        return attn_fail(error, ATTN_ERANGE, field, "expected no repeats, found layer %zu, head %zu again", *layer,
+                         *head);
+    *own = true;
+    return ATTN_OK;
+}
+
+/*
+ * `centred` (2H - 1) says "not chosen" but in its middle: read from the right place on it is any one head's list of
+ * positions.
+ */
+static attn_status take_pairs(struct attn_plan *plan, const struct attn_want *want, const struct attn_want_facts *facts,
+                              struct attn_collect base, size_t *lists, struct attn_error *error) {
+    size_t *heads = lists, *centred = lists + want->pairs_count, layer;
+    bool *is_taken = calloc(facts->layers * facts->heads, sizeof *is_taken);
+    attn_status status = is_taken != NULL ? ATTN_OK : attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    for (size_t i = 0; i < 2 * facts->heads - 1; i++)
+        centred[i] = i == facts->heads - 1 ? 0 : ATTN_NOT_CHOSEN;
+    for (size_t i = 0; i < want->pairs_count && status == ATTN_OK; i++) {
+        status = take_pair(want, facts, i, is_taken, &layer, &heads[i], error);
+        if (status != ATTN_OK)
+            break;
+        struct attn_collect *collect = &plan->collects[i];
+        *collect = base;
+        collect->layer = (int)layer;
+        collect->head = (int)heads[i];
+        set_heads(collect, &heads[i], centred + (facts->heads - 1 - heads[i]), 1);
+    }
+    free(is_taken);
+    return status;
+}
+
+static attn_status check_pairs_count(const struct attn_want *want, const struct attn_want_facts *facts,
+                                     struct attn_error *error) {
+    if (want->pairs == NULL)
+        return ATTN_OK;
+    if (want->pairs_count == 0)
+        return attn_fail(error, ATTN_ERANGE, "pairs", "expected at least one entry, found none");
+    if (want->pairs_count > facts->layers * facts->heads)
+        return attn_fail(error, ATTN_ERANGE, "pairs", "expected no repeats, found %zu pairs of %zu layers by %zu heads",
+                         want->pairs_count, facts->layers, facts->heads);
+    return ATTN_OK;
+}
+
+static attn_status take_collects(struct attn_plan *plan, const struct attn_want *want,
+                                 const struct attn_want_facts *facts, struct attn_error *error) {
+    struct attn_collect base = collect_of(want, facts);
+    bool has_pairs = want->pairs != NULL;
+    size_t *heads = plan->head_lists, *positions = heads + facts->heads, *layers = positions + facts->heads;
+    size_t chosen = 0, layer_count = 1;
+    attn_status status =
+        resolve_list(want->heads, want->heads_count, facts->heads, "heads", heads, positions, &chosen, error);
+    if (status == ATTN_OK && facts->layers > 0)
+        status = resolve_list(want->layers, want->layers_count, facts->layers, "layers", layers, layers + facts->layers,
+                              &layer_count, error);
+    size_t width = has_pairs ? 1 : chosen;
+    if (status != ATTN_OK || (status = check_head_weights(plan, want, width, error)) != ATTN_OK ||
+        (status = check_components(want, facts, width, error)) != ATTN_OK)
+        return status;
+    base.head_weights = plan->head_weights;
+    set_heads(&base, heads, positions, chosen);
+    plan->across_layers = base;
+    plan->has_across_layers = facts->layers > 0 && (base.forms & ACROSS_LAYERS) != 0;
+    if (facts->layers > 0)
+        base.forms &= ~ACROSS_LAYERS;
+    plan->collect_count = has_pairs ? want->pairs_count : layer_count;
+    plan->collects = calloc(plan->collect_count, sizeof *plan->collects);
+    if (plan->collects == NULL)
+        return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    if (has_pairs)
+        return take_pairs(plan, want, facts, base, layers + 2 * facts->layers, error);
+    for (size_t i = 0; i < layer_count; i++) {
+        plan->collects[i] = base;
+        plan->collects[i].layer = facts->layers > 0 ? (int)layers[i] : -1;
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_plan_take_want(struct attn_plan *plan, const struct attn_want *want,
+                                const struct attn_want_facts *facts, struct attn_error *error) {
+    attn_status status;
+    if (want->internals >> ATTN_INTERNAL_COUNT != 0)
+        return attn_fail(error, ATTN_ERANGE, "internals", "expected internals, found an unknown one");
+    if ((status = check_selection(want, facts, error)) != ATTN_OK ||
+        (status = check_forms(want, facts, error)) != ATTN_OK ||
+        (status = check_analyses(want, facts, error)) != ATTN_OK ||
+        (status = check_ranges(want, facts, error)) != ATTN_OK ||
+        (status = check_pairs_count(want, facts, error)) != ATTN_OK)
+        return status;
+    plan->head_lists = allocate_lists(facts->heads, facts->layers, want->pairs != NULL ? want->pairs_count : 0);
+    if (plan->head_lists == NULL)
+        return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    status = take_collects(plan, want, facts, error);
+    plan->across_layers.forms &= ACROSS_LAYERS;
+    plan->across_layers.analyses = 0;
+    return status;
+}
+
+static bool reserve_specs(struct attn_plan *plan, size_t more) {
+    if (plan->spec_count + more <= plan->spec_capacity)
+        return true;
+    size_t capacity = 2 * (plan->spec_count + more);
+    struct attn_tensor_spec *specs = realloc(plan->specs, capacity * sizeof *specs);
+    if (specs == NULL)
+        return false;
+    plan->specs = specs;
+    plan->spec_capacity = capacity;
+    return true;
+}
+
+struct attn_tensor_spec *attn_plan_add_spec(struct attn_plan *plan) {
+    return reserve_specs(plan, 1) ? &plan->specs[plan->spec_count++] : NULL;
+}
+
+attn_status attn_plan_add_collected(struct attn_plan *plan) {
+    plan->first_collected = plan->spec_count;
+    if (plan->has_across_layers) {
+        if (!reserve_specs(plan, ATTN_COLLECT_TENSORS))
+            return ATTN_ENOMEM;
+        plan->spec_count += attn_collect_specs(&plan->across_layers, plan->specs + plan->spec_count);
+    }
+    for (size_t i = 0; i < plan->collect_count; i++) {
+        if (!reserve_specs(plan, ATTN_COLLECT_TENSORS))
+            return ATTN_ENOMEM;
+        plan->spec_count += attn_collect_specs(&plan->collects[i], plan->specs + plan->spec_count);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_plan_check_held(size_t elements, size_t max_elements, const char *field, struct attn_error *error) {
+    if (max_elements == 0 || elements <= max_elements)
+        return ATTN_OK;
+    return attn_fail(error, ATTN_ELIMIT, field, "expected at most %zu elements in a tensor, found %zu", max_elements,
+                     elements);
+}
+
+static attn_status check_collectors(struct attn_plan *plan, size_t max_elements, struct attn_error *error) {
+    const size_t layers = plan->is_given && plan->given.weights.rank == 5 ? plan->given.weights.shape[0] : 1;
+    size_t held, bytes = 0, bytes_per_lane = 0;
+    for (size_t i = 0; i < plan->collect_count + (plan->has_across_layers ? 1 : 0); i++) {
+        bool is_across = i == plan->collect_count;
+        const struct attn_collect *collect = is_across ? &plan->across_layers : &plan->collects[i];
+        size_t own, own_per_lane;
+        if (!attn_collect_held(collect, &held) || (is_across && !attn_size_multiply(held, layers, &held)))
+            held = SIZE_MAX;
+        attn_status status = attn_plan_check_held(held, max_elements, "weights", error);
+        if (status != ATTN_OK)
+            return status;
+        attn_collect_memory(collect, &own, &own_per_lane);
+        own *= is_across ? layers : 1;
+        bytes = own > bytes ? own : bytes;
+        bytes_per_lane = own_per_lane > bytes_per_lane ? own_per_lane : bytes_per_lane;
+    }
+    plan->cost.scratch_bytes += bytes;
+    plan->cost.scratch_bytes_per_lane += bytes_per_lane;
+    return ATTN_OK;
+}
+
+attn_status attn_plan_check_limits(struct attn_plan *plan, size_t max_elements, struct attn_error *error) {
+    for (size_t i = 0; i < plan->spec_count; i++) {
+        size_t elements;
+        if (!attn_spec_elements(&plan->specs[i], &elements))
+            return attn_fail(error, ATTN_ELIMIT, plan->specs[i].field, "expected a tensor that fits memory");
+        attn_status status = attn_plan_check_held(elements, max_elements, plan->specs[i].field, error);
+        if (status != ATTN_OK)
+            return status;
+    }
+    if (!attn_result_size(plan->specs, plan->spec_count, &plan->cost.result_elements, &plan->cost.result_bytes))
+        return attn_fail(error, ATTN_ELIMIT, "query", "expected a result that fits memory");
+    return check_collectors(plan, max_elements, error);
+}
