@@ -99,10 +99,9 @@ static void make_largest_positive(double *loadings, size_t count) {
     for (size_t i = 1; i < count; i++)
         if (fabs(loadings[i]) > fabs(loadings[largest]))
             largest = i;
-    for (size_t i = 0; i < count && loadings[largest] < 0; i++)
-        loadings[i] = -loadings[i];
+    double sign = loadings[largest] < 0 ? -1 : 1;
     for (size_t i = 0; i < count; i++)
-        loadings[i] += 0.0; /* no negative zeros */
+        loadings[i] = sign * loadings[i] + 0.0; /* no negative zeros */
 }
 
 /* Row-major upper is column-major lower; eigenvectors come back as columns, which are our rows. */

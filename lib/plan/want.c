@@ -116,7 +116,7 @@ static attn_status resolve_list(const long long *list, size_t count, size_t leng
     if (count == 0)
         return attn_fail(error, ATTN_ERANGE, name, "expected at least one entry, found none");
     for (size_t i = 0; i < count; i++) {
-        size_t index;
+        size_t index = 0;
         snprintf(field, sizeof field, "%s/%zu", name, i);
         attn_status status = resolve_index(list[i], length, field, &index, error);
         if (status != ATTN_OK)
@@ -239,7 +239,7 @@ static attn_status take_pair(const struct attn_want *want, const struct attn_wan
  */
 static attn_status take_pairs(struct attn_plan *plan, const struct attn_want *want, const struct attn_want_facts *facts,
                               struct attn_collect base, size_t *lists, struct attn_error *error) {
-    size_t *heads = lists, *centred = lists + want->pairs_count, layer;
+    size_t *heads = lists, *centred = lists + want->pairs_count, layer = 0;
     bool *is_taken = calloc(facts->layers * facts->heads, sizeof *is_taken);
     attn_status status = is_taken != NULL ? ATTN_OK : attn_fail(error, ATTN_ENOMEM, "", "out of memory");
     for (size_t i = 0; i < 2 * facts->heads - 1; i++)
