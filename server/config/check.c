@@ -1,11 +1,14 @@
 #include "server/config/commands.h"
 #include "server/config/config.h"
+#include "server/registry/registry.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool check_readable(const char *flag, const char *path) {
@@ -54,12 +57,51 @@ static bool check_files(const struct config *config) {
     return is_fine;
 }
 
+/* The registry loads in a thread of its own, and says when it is done. */
+static struct registry *load_models(const struct config *config) {
+    struct problem problem = {.id = PROBLEM_NONE};
+    struct registry_named *named = calloc(config->model_count + 1, sizeof *named);
+    size_t failed;
+    if (named == NULL)
+        return NULL;
+    for (size_t i = 0; i < config->model_count; i++)
+        named[i] = (struct registry_named){config->model[i].name, config->model[i].path};
+    struct registry_options options = {config->models, named, config->model_count};
+    struct registry *registry = registry_create(&options, &problem);
+    if (registry == NULL)
+        fprintf(stderr, "attnd: %s\n", problem.detail);
+    while (registry != NULL && !registry_is_settled(registry, &failed))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    free(named);
+    return registry;
+}
+
+/* As the server would: a model that does not load is told, and is an error for one that was named, or if strict. */
+static bool check_models(const struct config *config) {
+    const struct model **models = NULL;
+    struct registry *registry = load_models(config);
+    if (registry == NULL)
+        return false;
+    bool is_fine = true;
+    size_t count = registry_list(registry, &models);
+    for (size_t i = 0; i < count; i++) {
+        bool has_failed = models[i]->status == MODEL_FAILED;
+        if (has_failed)
+            fprintf(stderr, "attnd: the model \"%s\" does not load: %s\n", models[i]->id, models[i]->reason);
+        is_fine = is_fine && !(has_failed && (config->strict_readiness || models[i]->is_read_only));
+        registry_release(registry, models[i]);
+    }
+    free(models);
+    registry_destroy(registry);
+    return is_fine;
+}
+
 int check_config_command(int argc, char **argv) {
     struct config config;
     enum config_outcome outcome = config_read(&config, argc, argv);
     if (outcome != CONFIG_RUN)
         return outcome == CONFIG_EXIT ? 0 : 2;
-    bool is_fine = check_files(&config);
+    bool is_fine = check_files(&config) && check_models(&config);
     config_reset(&config);
     if (is_fine)
         puts("the settings are fine");

@@ -5,7 +5,7 @@
 /**
  * `attnd healthcheck [URL]`: asks /readyz of http://host:port, http://[::1]:port or unix:/path; without a URL, of the
  * admin listener or else the first listener that the environment and the config file name.
- * @return 0 where it answers 200, 1 else, 2 for a URL that cannot be one: the exit code
+ * @return 0 where it answers 200, 1 else (Docker reserves 2): the exit code
  */
 int healthcheck_command(int argc, char **argv);
 

@@ -21,7 +21,9 @@ struct target {
 
 static bool resolve(const char *host, const char *port, struct address *address) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    if (getaddrinfo(host, port, &hints, &found) != 0)
+    /* the C library would take a port beyond 16 bits, and cut it */
+    if (port[0] == '\0' || strlen(port) > 5 || port[strspn(port, "0123456789")] != '\0' || atoi(port) > 65535 ||
+        getaddrinfo(host, port, &hints, &found) != 0)
         return false;
     memcpy(&address->socket, found->ai_addr, found->ai_addrlen);
     address->length = found->ai_addrlen;
@@ -156,7 +158,7 @@ int healthcheck_command(int argc, char **argv) {
                 "attnd healthcheck: \"%s\" is not allowed; allowed is one URL such as http://127.0.0.1:8080, "
                 "http://[::1]:8080 or unix:/path\n",
                 argv[argc > 2 ? 2 : 1]);
-        return 2;
+        return 1;
     }
     if (argc < 2 && !target_from_settings(&target))
         return 1;

@@ -32,6 +32,20 @@ bool file_identity_is_same(const struct file_identity *left, const struct file_i
            left->modified.tv_sec == right->modified.tv_sec && left->modified.tv_nsec == right->modified.tv_nsec;
 }
 
+/* What can be said before the file is read, or where it cannot be. */
+static void describe_path(struct loaded *loaded) {
+    struct stat about;
+    if (stat(loaded->path, &about) != 0)
+        return;
+    loaded->identity = identity_of(&about);
+    if (S_ISREG(about.st_mode)) {
+        loaded->model.bytes = (size_t)about.st_size;
+        return;
+    }
+    loaded->model.kind = "transformer";
+    loaded->model.architecture = NULL;
+}
+
 struct loaded *loaded_create(const struct load_source *source, enum model_status status, const char *reason) {
     struct loaded *loaded = calloc(1, sizeof *loaded);
     size_t id_bytes = strlen(source->id) + 1, reason_bytes = reason != NULL ? strlen(reason) + 1 : 0;
@@ -55,8 +69,7 @@ struct loaded *loaded_create(const struct load_source *source, enum model_status
                                    .reason = reason != NULL ? loaded->text + id_bytes : NULL,
                                    .is_read_only = source->is_read_only};
     atomic_init(&loaded->references, 1);
-    if (file_identity_read(source->path, &loaded->identity))
-        loaded->model.bytes = (size_t)loaded->identity.bytes;
+    describe_path(loaded);
     return loaded;
 }
 
@@ -233,6 +246,23 @@ static attn_dtype choose_dtype(const struct attn_safetensors *file) {
     return ATTN_FLOAT32;
 }
 
+/* A state dict of nn.TransformerEncoder or nn.Transformer is well-formed, and no attention layer. */
+static bool check_is_one_layer(const struct attn_safetensors *file, struct problem *problem) {
+    static const char *const prefixes[] = {"layers.", "encoder.layers.", "decoder.layers."};
+    for (size_t i = 0; i < attn_safetensors_count(file); i++)
+        for (size_t j = 0; j < sizeof prefixes / sizeof *prefixes; j++) {
+            const char *name = attn_safetensors_tensor(file, i).name;
+            if (strncmp(name, prefixes[j], strlen(prefixes[j])) != 0)
+                continue;
+            problem_set(problem, PROBLEM_INVALID, NULL,
+                        "whole transformer models are not served yet; expected one attention layer, found \"%.80s\"",
+                        name);
+            problem_pointer_append(problem->pointer, sizeof problem->pointer, name, strlen(name));
+            return false;
+        }
+    return true;
+}
+
 /* What the file has, for the listing. */
 static void describe_file(struct loaded *loaded) {
     const struct attn_safetensors *file = loaded->model.file;
@@ -293,6 +323,8 @@ static bool resolve_layer(struct loaded *loaded, const struct registry_put_optio
     struct attn_layer_config config;
     struct attn_error error = {.status = ATTN_OK};
     size_t count = attn_safetensors_count(loaded->model.file);
+    if (!check_is_one_layer(loaded->model.file, problem))
+        return false;
     if (count > MOST_TENSORS) {
         problem_set(problem, PROBLEM_INVALID, NULL, "expected one attention layer, found %zu tensors", count);
         return false;
