@@ -1,0 +1,57 @@
+/**
+ * @file attention_request.h
+ * The request object of POST /attention: what the document says, checked field by field, as the library takes it.
+ */
+#ifndef SERVER_ROUTES_ATTENTION_REQUEST_H
+#define SERVER_ROUTES_ATTENTION_REQUEST_H
+
+#include "server/codec/encode.h"
+#include "server/registry/registry.h"
+#include "server/routes/attention_fields.h"
+#include <attn/plan.h>
+
+struct attention_request {
+    enum attention_mode mode;
+    struct document document; /**< owned: attention_request_reset */
+    struct registry *registry;
+    const struct model *model; /**< ATTENTION_MODEL: acquired */
+    struct attn_layer layer;   /**< ATTENTION_PARAMS, ATTENTION_MODEL */
+    struct attn_inputs inputs; /**< all modes but ATTENTION_GIVEN */
+    struct attn_given given;   /**< ATTENTION_GIVEN */
+    struct attn_want want;
+    struct encode_options encode;
+};
+
+/**
+ * Turns request->document (already read) into the rest of the request. Views point into the document and its arena.
+ * @return false with the problem filled; attention_request_reset is due either way.
+ */
+bool attention_request_read(struct attention_request *request, struct registry *registry, size_t max_elements,
+                            struct problem *problem);
+
+/** Checks everything else against each other and makes the plan. @return NULL with the problem filled. */
+struct attn_plan *attention_request_plan(const struct attention_request *request, struct problem *problem);
+
+/** @return how many tensors the answer will hold. */
+size_t attention_request_tensor_count(const struct attention_request *request);
+
+/** Releases the model and the document's values. */
+void attention_request_reset(struct attention_request *request);
+
+/* Its parts, a file each. All: false with the problem filled. */
+
+/** "What is attended": masks, causality, windows, scale. (attention_attended.c) */
+bool attention_read_attended(struct attention_request *request, struct problem *problem);
+/** "What comes back": forms, selections, analyses, encoding. (attention_wanted.c) */
+bool attention_read_wanted(struct attention_request *request, struct problem *problem);
+/** `tokens` and `key_tokens`, as numbers that are equal where the tokens are. (attention_tokens.c) */
+bool attention_read_tokens(struct attention_request *request, struct problem *problem);
+/** The layer of `params` or `model`, in the request's dtype. (attention_layer.c) */
+bool attention_read_layer(struct attention_request *request, struct problem *problem);
+
+/** @return the json of a FIELD_JSON field, or NULL where it is absent. */
+const json_t *attention_json(const struct attention_request *request, const char *name);
+/** Fills a 503: out of memory. @return false. */
+bool attention_out_of_memory(struct problem *problem);
+
+#endif

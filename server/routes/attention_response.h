@@ -1,0 +1,35 @@
+/**
+ * @file attention_response.h
+ * Turns a result into a response: JSON or safetensors pulled from the result's own memory, or one tensor by itself.
+ */
+#ifndef SERVER_ROUTES_ATTENTION_RESPONSE_H
+#define SERVER_ROUTES_ATTENTION_RESPONSE_H
+
+#include "server/codec/encode.h"
+#include "server/http/exchange.h"
+#include <attn/result.h>
+
+/** The media types of an answer, the default first. */
+enum attention_media { MEDIA_JSON, MEDIA_SAFETENSORS, MEDIA_NPY, MEDIA_OCTETS, MEDIA_CSV, MEDIA_COUNT };
+
+/** @return "application/json" and so on. */
+extern const char *const attention_media_types[MEDIA_COUNT];
+
+/** @return how many numbers an answer prints or copies, for the cost model. */
+size_t attention_result_numbers(const struct attn_result *result);
+
+/**
+ * Answers with the result. Small answers are encoded at once; large ones are pulled while the socket takes them, so the
+ * result must live as long as the exchange.
+ * @return false with exchange->problem filled.
+ */
+bool attention_respond(struct exchange *exchange, const struct attn_result *result, enum attention_media media,
+                       struct encode_options options);
+
+/** The parts of it. All return NULL out of memory. */
+struct encoder *attention_encode_json(struct arena *arena, const struct attn_result *result,
+                                      const struct exchange_timings *timings, struct encode_options options);
+struct binary_encoder *attention_encode_safetensors(struct arena *arena, const struct attn_result *result,
+                                                    const struct exchange_timings *timings);
+
+#endif
