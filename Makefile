@@ -142,6 +142,15 @@ $(BUILD)/bench/codec_bench: bench/codec_bench.cc $(NUMBER_OBJECTS)
 	$(CXX) -std=c++17 -O3 -march=native -I. -Ilib/include $(shell pkg-config --cflags jansson) $^ -o $@ \
 	    $(shell pkg-config --libs jansson) $(shell pkg-config --libs simdjson 2>/dev/null)
 
+$(BUILD)/tests/number_exhaustive: $(BUILD)/obj/tests/exhaustive/number_exhaustive.o tests/exhaustive/number_peer.cc \
+                                  $(NUMBER_OBJECTS)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O2 -I. $^ -o $@ $(LDFLAGS) -lpthread
+
+.PHONY: exhaustive
+exhaustive: $(BUILD)/tests/number_exhaustive ## Every float and millions of decimals through the codec (minutes)
+	$< $(shell nproc)
+
 .PHONY: bench-codec
 bench-codec: $(BUILD)/bench/codec_bench ## Numbers to and from text against to_chars, simdjson and jansson
 	$<

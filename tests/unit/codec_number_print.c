@@ -1,5 +1,6 @@
 /* Printing numbers: the style, the digits against the C library, and every variant against the portable one. */
 #include "server/codec/number_internal.h"
+#include "tests/unit/codec_number_random.h"
 #include <check.h>
 #include <ctype.h>
 #include <math.h>
@@ -9,13 +10,6 @@
 #include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-
-static uint64_t next_random(uint64_t *state) {
-    *state += 0x9e3779b97f4a7c15;
-    uint64_t z = (*state ^ (*state >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
 
 static float f32_of(uint32_t bits) {
     float value;

@@ -1,5 +1,6 @@
 /* Reading numbers: the grammar, the rounding against the C library, and every variant at every edge. */
 #include "server/codec/number_internal.h"
+#include "tests/unit/codec_number_random.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -22,13 +23,6 @@ static char *guarded_page(size_t *size) {
 
 static void free_guarded_page(char *page, size_t size) {
     munmap(page - size, 3 * size);
-}
-
-static uint64_t next_random(uint64_t *state) {
-    *state += 0x9e3779b97f4a7c15;
-    uint64_t z = (*state ^ (*state >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
 }
 
 static void assert_reads_as_library(const char *text) {
@@ -150,37 +144,6 @@ START_TEST(floats_near_their_midpoints_are_rounded_once) {
     }
 }
 END_TEST
-
-/** A number of random shape. */
-static int random_number(char *to, uint64_t *state) {
-    uint64_t shape = next_random(state);
-    int whole = (int)(shape % 4 == 0 ? shape / 4 % 22 : shape / 4 % 3);
-    int fraction = (int)(shape >> 8) % 3 == 0 ? (int)(shape >> 16) % 30 : (int)(shape >> 16) % 11;
-    char *p = to;
-    if (shape >> 63 != 0) {
-        *p++ = '-';
-    }
-    if (whole == 0) {
-        *p++ = '0';
-    }
-    for (int i = 0; i < whole; i++) {
-        *p++ = (char)('0' + (i == 0 ? 1 + next_random(state) % 9 : next_random(state) % 10));
-    }
-    if (fraction > 0) {
-        *p++ = '.';
-    }
-    int zeros = (int)(shape >> 24) % 5 == 0 ? fraction / 2 : 0;
-    for (int i = 0; i < fraction; i++) {
-        *p++ = (char)('0' + (i < zeros ? 0 : next_random(state) % 10));
-    }
-    if ((shape >> 32) % 4 == 0) {
-        static const char *const marks[] = {"e", "E", "e-", "e+", "E-", "e-0"};
-        int limit = (shape >> 40) % 4 == 0 ? 340 : 30;
-        p += sprintf(p, "%s%d", marks[(shape >> 36) % 6], (int)((shape >> 44) % (unsigned)limit));
-    }
-    *p = '\0';
-    return (int)(p - to);
-}
 
 START_TEST(random_decimals_are_read_as_the_library_reads_them) {
     char text[128];
