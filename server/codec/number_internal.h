@@ -63,6 +63,17 @@ static inline uint32_t number_bits_f32(float value) {
 #define NUMBER_PLAIN_LIMIT_F32 9
 #define NUMBER_PLAIN_LIMIT_F64 16
 
+static inline bool number_is_space(char c) {
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static inline const char *number_skip_space(const char *text, const char *end) {
+    while (text < end && number_is_space(*text)) {
+        text++;
+    }
+    return text;
+}
+
 /** The functions that a variant may bring; the others are the portable ones. */
 struct number_variant {
     const char *name;
@@ -82,6 +93,10 @@ enum number_status number_portable_read_run_f64(const char *text, const char *en
 char *number_portable_print_run_f32(char *to, const float *values, size_t count, int digits);
 char *number_portable_print_run_f64(char *to, const double *values, size_t count, int digits);
 
+enum number_status number_avx512_read_run_f32(const char *text, const char *end, float *values, size_t capacity,
+                                              size_t *count, const char **after);
+enum number_status number_avx512_read_run_f64(const char *text, const char *end, double *values, size_t capacity,
+                                              size_t *count, const char **after);
 extern const struct number_variant number_avx512;
 
 /** @return the variants that this build has, fastest first, portable last. */

@@ -28,17 +28,6 @@ static inline bool is_digit(char c) {
     return (unsigned char)(c - '0') < 10;
 }
 
-static inline bool is_space(char c) {
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static inline const char *skip_space(const char *text, const char *end) {
-    while (text < end && is_space(*text)) {
-        text++;
-    }
-    return text;
-}
-
 static inline const char *scan_digits(const char *text, const char *end, uint64_t *mantissa) {
     uint64_t sum = *mantissa;
     while (text < end && is_digit(*text)) {
@@ -378,13 +367,13 @@ enum number_status number_read_i64(const char *text, const char *end, int64_t *v
 static inline bool pass_comma(const char **text, const char *end, bool is_more_wanted) {
     const char *p = *text;
     if (p < end && *p != ',') {
-        p = skip_space(p, end);
+        p = number_skip_space(p, end);
     }
     *text = p;
     if (!is_more_wanted || p == end || *p != ',') {
         return false;
     }
-    *text = skip_space(p + 1, end);
+    *text = number_skip_space(p + 1, end);
     return true;
 }
 
