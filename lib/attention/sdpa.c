@@ -101,11 +101,14 @@ static void find_spans(const struct sdpa_problem *p, struct block *b, struct row
     b->keys = all;
 }
 
+static void reset_state(struct row_state *state) {
+    state->maximum = -INFINITY;
+    state->sum = 0;
+}
+
 static void reset_states(struct row_state *states, size_t count) {
-    for (size_t row = 0; row < count; row++) {
-        states[row].maximum = -INFINITY;
-        states[row].sum = 0;
-    }
+    for (size_t row = 0; row < count; row++)
+        reset_state(&states[row]);
 }
 
 /* Pass 1, for keys step.begin .. step.end-1, written from `scores` on. */
@@ -257,8 +260,10 @@ static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage
 
 /* Writes `value` to all keys of a held row but those of `inner`. */
 static void fill_outside(const struct sdpa_problem *p, char *row, struct key_span inner, double value) {
-    p->kernels->fill(row, inner.begin, value);
-    p->kernels->fill(at(p, row, inner.end), p->key_length - inner.end, value);
+    if (inner.begin > 0)
+        p->kernels->fill(row, inner.begin, value);
+    if (inner.end < p->key_length)
+        p->kernels->fill(at(p, row, inner.end), p->key_length - inner.end, value);
 }
 
 /* From masked scores to weights, a held row; the tail's gap counts as seen and holds -Infinity. */
@@ -266,6 +271,11 @@ static void soften_row(const struct sdpa_problem *p, const struct block *b, stru
     const struct key_span all = {0, p->key_length};
     const struct key_span seen = row_keys(p, state->span, all);
     const size_t count = seen.end - seen.begin;
+    if (!b->has_sink && p->kernels->softmax(at(p, row, seen.begin), count, &state->maximum, &state->sum)) {
+        fill_outside(p, row, seen, 0);
+        return;
+    }
+    reset_state(state);
     exponentiate(p->kernels, state, at(p, row, seen.begin), count);
     const double factor = weight_factor(b, state);
     if (isnan(factor)) {
@@ -330,7 +340,6 @@ static void output_held(const struct sdpa_problem *p, const struct block *b) {
 
 /* A block whose rows of weights stand whole in b->scores. */
 static void compute_held(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
-    reset_states(lane->states, b->count);
     if (b->keys.begin < b->keys.end)
         multiply_keys(p, b, b->keys, at(p, b->scores, b->keys.begin));
     if (p->wants_stages && b->holds_rows)

@@ -32,13 +32,19 @@ struct attn_product {
 struct attn_row_kernels {
     /** @return the largest entry, NaN ignored; -Infinity for none. */
     double (*maximum)(const void *row, size_t count);
-    /** row = exp(row - shift), for a finite shift that is at least the maximum. @return the sum; NaN if one is NaN. */
+    /** row = exp(row - shift), for a finite shift that is at least the maximum. Below
+     * the smallest normal number it may be 0. @return the sum; NaN if one is NaN. */
     double (*exponentials)(void *row, size_t count, double shift);
+    /**
+     * row = exp(row - maximum) / sum. @return false where maximum or sum is not finite, or there is no entry: the row
+     * is then as it was, or holds NaN where exp gave it.
+     */
+    bool (*softmax)(void *row, size_t count, double *maximum, double *sum);
     void (*scale)(void *row, size_t count, double factor);
     void (*fill)(void *row, size_t count, double value);
     /** row = cap * tanh(row / cap) */
     void (*softcap)(void *row, size_t count, double cap);
-    /** row += slope * -|first - j| for j = 0 .. count-1. */
+    /** row += slope * -|first - j| for j = 0 .. count-1, rounded once. */
     void (*add_distance)(void *row, size_t count, double slope, double first);
     /**
      * row += mask. An entry where row or mask is -Infinity becomes -Infinity, whatever the other is; a sum of finite

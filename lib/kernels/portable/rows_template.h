@@ -2,7 +2,7 @@
  * The meaning of every kernel, for one type. The including file defines
  *     REAL         float or double
  *     REAL_LOWEST  its lowest finite value
- *     REAL_EXP, REAL_TANH  the C library's functions
+ *     REAL_EXP, REAL_TANH, REAL_FMA  the C library's functions
  *     ROWS         the name of the table
  * Plain loops on purpose: the vectorised tables are tested against these.
  */
@@ -35,6 +35,17 @@ static void row_scale(void *row, size_t count, double factor) {
         x[i] *= (REAL)factor;
 }
 
+static bool row_softmax(void *row, size_t count, double *maximum, double *sum) {
+    *maximum = row_maximum(row, count);
+    if (!isfinite(*maximum))
+        return false;
+    *sum = row_exponentials(row, count, *maximum);
+    if (!isfinite(*sum))
+        return false;
+    row_scale(row, count, 1 / *sum);
+    return true;
+}
+
 static void row_fill(void *row, size_t count, double value) {
     REAL *x = row;
     for (size_t i = 0; i < count; i++)
@@ -51,7 +62,7 @@ static void row_add_distance(void *row, size_t count, double slope, double first
     REAL *x = row;
     for (size_t i = 0; i < count; i++) {
         REAL distance = (REAL)first - (REAL)i;
-        x[i] -= (REAL)slope * (distance < 0 ? -distance : distance);
+        x[i] = REAL_FMA((REAL)-slope, distance < 0 ? -distance : distance, x[i]);
     }
 }
 
@@ -157,6 +168,7 @@ static void product_plain(const struct attn_product *p) {
 const struct attn_row_kernels ROWS = {
     .maximum = row_maximum,
     .exponentials = row_exponentials,
+    .softmax = row_softmax,
     .scale = row_scale,
     .fill = row_fill,
     .softcap = row_softcap,

@@ -65,10 +65,19 @@ static inline VECTOR v_power(__m256i exponent) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23));
 }
 
-/* In two steps, so that results below the normal range are rounded and not lost. NaN exponents come with a NaN `a`. */
+/* For exponents that leave the result a normal number. A NaN exponent comes with a NaN `a`. */
 static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
-    const __m256i whole = _mm256_cvtps_epi32(exponent), half = _mm256_srai_epi32(whole, 1);
-    return a * v_power(half) * v_power(_mm256_sub_epi32(whole, half));
+    return a * v_power(_mm256_cvtps_epi32(exponent));
+}
+
+/* v where x is not below the floor (NaN is not), else 0. */
+static inline VECTOR v_zero_below(VECTOR v, VECTOR x, VECTOR floor) {
+    return _mm256_and_ps(_mm256_cmp_ps(x, floor, _CMP_NLT_UQ), v);
+}
+
+/* The first elements of v, and 0. */
+static inline VECTOR v_first(VECTOR v, size_t count) {
+    return _mm256_and_ps(_mm256_castsi256_ps(first(count)), v);
 }
 
 static inline VECTOR v_index(void) {

@@ -63,6 +63,16 @@ static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
     return _mm512_scalef_pd(a, exponent);
 }
 
+/* v where x is not below the floor (NaN is not), else 0. */
+static inline VECTOR v_zero_below(VECTOR v, VECTOR x, VECTOR floor) {
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(x, floor, _CMP_NLT_UQ), v);
+}
+
+/* The first elements of v, and 0. */
+static inline VECTOR v_first(VECTOR v, size_t count) {
+    return _mm512_maskz_mov_pd(first(count), v);
+}
+
 static inline VECTOR v_index(void) {
     return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7);
 }

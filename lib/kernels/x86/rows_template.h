@@ -4,12 +4,12 @@
  *     VECTOR, WIDTH             the vector type and its elements
  *     LN2_HIGH, LN2_LOW         ln 2 in two parts, the first exact when multiplied with an exponent
  *     EXPM1_TERMS               coefficients of (exp(r) - 1) / r on |r| <= ln(2) / 2, highest first
- *     EXP_FLOOR                 below it exp is 0
+ *     EXP_FLOOR                 below it exp is 0: the logarithm of the smallest normal number, rounded up
  *     TANH_CEILING              above it 2 * |x| changes tanh no more
  * and the v_ functions used below, v_max(a, b) and v_min(a, b) giving b where either is NaN.
  *
  * Nothing is assumed of alignment or of counts: the last elements go through masked loads and stores. exp is within 2
- * units in the last place, gradual underflow included; tanh within 4.
+ * units in the last place, and 0 below the smallest normal number; tanh is within 4.
  */
 
 static inline VECTOR v_expm1_reduced(VECTOR r) {
@@ -26,9 +26,10 @@ static inline VECTOR v_reduce(VECTOR x, VECTOR *n) {
     return v_fma(*n, v_set((REAL)-LN2_LOW), v_fma(*n, v_set((REAL)-LN2_HIGH), x));
 }
 
+/* For x <= 0. Results below the smallest normal number are 0: a gradual underflow costs the processor 150 cycles. */
 static inline VECTOR v_exp(VECTOR x) {
     VECTOR n, r = v_reduce(v_max(v_set((REAL)EXP_FLOOR), x), &n);
-    return v_scale(v_expm1_reduced(r) + v_set(1), n);
+    return v_zero_below(v_scale(v_expm1_reduced(r) + v_set(1), n), x, v_set((REAL)EXP_FLOOR));
 }
 
 /* tanh(y) = (exp(2y) - 1) / (exp(2y) + 1), by exp(2y) - 1 = 2^n (exp(r) - 1) + (2^n - 1), exact near 0. */
@@ -71,9 +72,9 @@ static double row_exponentials(void *row, size_t count, double shift) {
     }
     for (; i < count; i += WIDTH) {
         const size_t left = count - i < WIDTH ? count - i : WIDTH;
-        VECTOR a = v_exp(v_load_part(x + i, left, (REAL)-INFINITY) - by);
+        VECTOR a = v_exp(v_load_part(x + i, left, (REAL)shift) - by);
         v_store_part(x + i, left, a);
-        sum += a;
+        sum += v_first(a, left);
     }
     return (double)v_sum(sum + other_sum);
 }
@@ -100,6 +101,60 @@ static void row_scale(void *row, size_t count, double factor) {
     FOR_ROW(row, count, v * by);
 }
 
+static bool row_softmax_long(void *row, size_t count, double *maximum, double *sum) {
+    *maximum = row_maximum(row, count);
+    if (!isfinite(*maximum))
+        return false;
+    *sum = row_exponentials(row, count, *maximum);
+    if (!isfinite(*sum))
+        return false;
+    row_scale(row, count, 1 / *sum);
+    return true;
+}
+
+/*
+ * Up to 4 vectors stay in registers from the first load to the last store: a short row's passes would wait for each
+ * other's masked stores. `vectors` is a constant where this is called; `last` is the elements of the last vector.
+ */
+static inline __attribute__((always_inline)) bool softmax_short(REAL *x, size_t vectors, size_t last, double *maximum,
+                                                                double *sum) {
+    VECTOR v[4], largest = v_set((REAL)-INFINITY), total = v_set(0);
+    for (size_t i = 0; i + 1 < vectors; i++)
+        v[i] = v_load(x + i * WIDTH);
+    v[vectors - 1] = v_load_part(x + (vectors - 1) * WIDTH, last, (REAL)-INFINITY);
+    for (size_t i = 0; i < vectors; i++)
+        largest = v_max(v[i], largest);
+    const REAL top = v_largest(largest);
+    for (size_t i = 0; i < vectors; i++) {
+        v[i] = v_exp(v[i] - v_set(top));
+        total += v[i];
+    }
+    const REAL all = v_sum(total);
+    *maximum = (double)top;
+    *sum = (double)all;
+    if (!isfinite(top) || !isfinite(all))
+        return false;
+    const VECTOR share = v_set(1 / all);
+    for (size_t i = 0; i + 1 < vectors; i++)
+        v_store(x + i * WIDTH, v[i] * share);
+    v_store_part(x + (vectors - 1) * WIDTH, last, v[vectors - 1] * share);
+    return true;
+}
+
+static bool row_softmax(void *row, size_t count, double *maximum, double *sum) {
+    if (count == 0)
+        return false;
+    if (count <= WIDTH)
+        return softmax_short(row, 1, count, maximum, sum);
+    if (count <= 2 * WIDTH)
+        return softmax_short(row, 2, count - WIDTH, maximum, sum);
+    if (count <= 3 * WIDTH)
+        return softmax_short(row, 3, count - 2 * WIDTH, maximum, sum);
+    if (count <= 4 * WIDTH)
+        return softmax_short(row, 4, count - 3 * WIDTH, maximum, sum);
+    return row_softmax_long(row, count, maximum, sum);
+}
+
 static void row_fill(void *row, size_t count, double value) {
     REAL *x = row;
     const VECTOR v = v_set((REAL)value);
@@ -116,8 +171,8 @@ static void row_softcap(void *row, size_t count, double cap) {
 }
 
 static void row_add_distance(void *row, size_t count, double slope, double first) {
-    const VECTOR by = v_set((REAL)slope), from = v_set((REAL)first) - v_index();
-    FOR_ROW(row, count, v - by * v_abs(from - v_set((REAL)i)));
+    const VECTOR by = v_set((REAL)-slope), from = v_set((REAL)first) - v_index();
+    FOR_ROW(row, count, v_fma(by, v_abs(from - v_set((REAL)i)), v));
 }
 
 static void row_add_mask_float32(void *row, const float *mask, size_t count) {
@@ -260,6 +315,7 @@ static void product_transposed(const struct attn_product *p) {
 const struct attn_row_kernels ROWS = {
     .maximum = row_maximum,
     .exponentials = row_exponentials,
+    .softmax = row_softmax,
     .scale = row_scale,
     .fill = row_fill,
     .softcap = row_softcap,
