@@ -103,8 +103,10 @@ void problem_from_attn(struct problem *problem, const struct attn_error *error) 
     } else if (error->field[0] != '\0') {
         snprintf(pointer, sizeof pointer, "/%s", error->field);
     }
-    problem_set(problem, id_of(error->status), pointer, "%s", error->message);
-    if (error->status == ATTN_EFORMAT) {
+    if (error->status != ATTN_EFORMAT) {
+        problem_set(problem, id_of(error->status), pointer, "%s", error->message);
+    } else {
+        problem_set(problem, PROBLEM_MALFORMED, pointer, "%s, at byte %zu", error->message, error->offset);
         problem->has_offset = true;
         problem->offset = error->offset;
     }

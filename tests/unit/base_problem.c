@@ -80,6 +80,7 @@ START_TEST(library_errors_become_problems) {
     ck_assert_str_eq(problem.pointer, "/a~1b");
     ck_assert(problem.has_offset);
     ck_assert_uint_eq(problem.offset, 9);
+    ck_assert_str_eq(problem.detail, "bad, at byte 9");
     static const struct {
         attn_status status;
         int expected;
