@@ -374,17 +374,28 @@ static void print_hex(const unsigned char *digest, char *text) {
     text[64] = '\0';
 }
 
-static bool hash_file(const char *path, unsigned char *digest) {
-    static const size_t block_bytes = 1 << 16;
-    gnutls_hash_hd_t hash;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    void *block = malloc(block_bytes);
-    ssize_t bytes = -1;
-    if (fd >= 0 && block != NULL && gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0) {
-        while ((bytes = read(fd, block, block_bytes)) > 0)
-            gnutls_hash(hash, block, (size_t)bytes);
-        gnutls_hash_deinit(hash, digest);
+#define HASH_BLOCK_BYTES ((size_t)1 << 20)
+
+static bool is_stopped(const atomic_bool *stops) {
+    return stops != NULL && atomic_load(stops);
+}
+
+static bool hash_mapping(const struct loaded *loaded, gnutls_hash_hd_t hash, const atomic_bool *stops) {
+    const char *bytes = loaded->bytes;
+    for (size_t at = 0; at < loaded->model.bytes; at += HASH_BLOCK_BYTES) {
+        size_t left = loaded->model.bytes - at;
+        if (is_stopped(stops) || gnutls_hash(hash, bytes + at, left < HASH_BLOCK_BYTES ? left : HASH_BLOCK_BYTES) != 0)
+            return false;
     }
+    return true;
+}
+
+static bool hash_file(const char *path, gnutls_hash_hd_t hash, const atomic_bool *stops) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    void *block = malloc(HASH_BLOCK_BYTES);
+    ssize_t bytes = -1;
+    while (fd >= 0 && block != NULL && !is_stopped(stops) && (bytes = read(fd, block, HASH_BLOCK_BYTES)) > 0)
+        gnutls_hash(hash, block, (size_t)bytes);
     free(block);
     if (fd >= 0)
         close(fd);
@@ -392,21 +403,33 @@ static bool hash_file(const char *path, unsigned char *digest) {
 }
 
 /* Of the mapping where there is one: the path may name another file by now. */
+static void make_hash(struct loaded *loaded, const atomic_bool *stops) {
+    unsigned char digest[32];
+    gnutls_hash_hd_t hash;
+    if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) != 0)
+        return;
+    bool is_made = loaded->bytes != NULL ? hash_mapping(loaded, hash, stops) : hash_file(loaded->path, hash, stops);
+    gnutls_hash_deinit(hash, digest);
+    if (is_made)
+        print_hex(digest, loaded->sha256);
+    if (is_made || !is_stopped(stops))
+        atomic_store(&loaded->is_hashed, true);
+}
+
+void loaded_hash(struct loaded *loaded, const atomic_bool *stops) {
+    if (loaded->model.status == MODEL_LOADING)
+        return;
+    pthread_mutex_lock(&loaded->hash_lock);
+    if (!atomic_load(&loaded->is_hashed))
+        make_hash(loaded, stops);
+    pthread_mutex_unlock(&loaded->hash_lock);
+}
+
 const char *registry_model_sha256(const struct model *model) {
     struct loaded *loaded = (struct loaded *)model;
-    unsigned char digest[32];
     if (model->status == MODEL_LOADING)
         return "";
-    pthread_mutex_lock(&loaded->hash_lock);
-    if (!atomic_load(&loaded->is_hashed)) {
-        bool is_made = loaded->bytes != NULL
-                           ? gnutls_hash_fast(GNUTLS_DIG_SHA256, loaded->bytes, model->bytes, digest) == 0
-                           : hash_file(loaded->path, digest);
-        if (is_made)
-            print_hex(digest, loaded->sha256);
-        atomic_store(&loaded->is_hashed, true);
-    }
-    pthread_mutex_unlock(&loaded->hash_lock);
+    loaded_hash(loaded, NULL);
     return loaded->sha256;
 }
 

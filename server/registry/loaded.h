@@ -52,6 +52,9 @@ struct loaded *loaded_acquire(struct loaded *loaded);
 /** NULL is allowed. */
 void loaded_release(struct loaded *loaded);
 
+/** Computes the hash unless it is there, or `stops` (NULL: never) becomes true meanwhile. Any thread. */
+void loaded_hash(struct loaded *loaded, const atomic_bool *stops);
+
 /** @return false where there is no such file. */
 bool file_identity_read(const char *path, struct file_identity *identity);
 bool file_identity_is_same(const struct file_identity *left, const struct file_identity *right);

@@ -74,7 +74,7 @@ static void hash_all(struct registry *registry) {
     size_t count = registry_list(registry, &models);
     for (size_t i = 0; i < count; i++) {
         if (!atomic_load(&registry->stops))
-            registry_model_sha256(models[i]);
+            loaded_hash((struct loaded *)models[i], &registry->stops);
         registry_release(registry, models[i]);
     }
     free(models);
