@@ -22,6 +22,8 @@
 #define CHUNK_BYTES (CHUNK_BLOCKS * BLOCK)
 /** At most every other byte is a comma; the stores of pass 1 go a block further. */
 #define LIST_ROOM (CHUNK_BYTES / 2 + 2 * BLOCK)
+/** How far lanes reach back from a number's end. */
+#define REACH (2 * LANE_BYTES)
 /** Runs shorter than this are left to the portable reader. */
 #define BYTES_MIN 64
 
@@ -43,7 +45,8 @@ struct parts {
     __m512i mantissa;
     __m512i zeros; /**< modulo 16, how many digits stand behind the point */
     __mmask8 is_negative;
-    __mmask8 is_bad; /**< not of the plain form, or too long */
+    __mmask8 is_long; /**< sixteen more of them stand behind the point */
+    __mmask8 is_bad;  /**< not of the plain form, or too long */
 };
 
 static inline void append(uint16_t *list, __mmask64 which, size_t base) {
@@ -112,7 +115,7 @@ static inline __m128i in_order(uint64_t even, uint64_t odd) {
 
 /** Four numbers' grammar. */
 struct marks {
-    uint64_t points, minuses, faults;
+    uint64_t digits, points, minuses, faults;
 };
 
 /** Loads the numbers `first`, `first` + 2, ... each at its lane's end. */
@@ -124,8 +127,12 @@ static inline __m512i load_lanes(const char *base, const uint16_t *ends) {
     return _mm512_mask_broadcast_i32x4(lanes, 0xf000, _mm_loadu_si128((const __m128i *)(from + ends[6])));
 }
 
-/** Checks -?(0|[1-9][0-9]*)(.[0-9]+)? in each lane, and gives the digits at the lane's end, zeros before them. */
-static inline __m512i take_digits(__m512i lanes, __m512i lengths, struct marks *marks) {
+/**
+ * Checks -?(0|[1-9][0-9]*)(.[0-9]+)? in each lane, and gives the digits at the lane's end, zeros before them.
+ * @param is_head more digits follow in another lane, so that the point may come last
+ */
+static inline __attribute__((always_inline)) __m512i take_digits(__m512i lanes, __m512i lengths, bool is_head,
+                                                                 struct marks *marks) {
     __m512i from_end = _mm512_broadcast_i32x4(_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     __mmask64 is_number = _mm512_cmplt_epu8_mask(from_end, lengths);
     __m512i values = _mm512_sub_epi8(lanes, _mm512_set1_epi8('0'));
@@ -136,20 +143,18 @@ static inline __m512i take_digits(__m512i lanes, __m512i lengths, struct marks *
     uint64_t zero = _mm512_mask_testn_epi8_mask(is_digit, values, values);
     uint64_t point = _mm512_mask_cmpeq_epi8_mask(is_number, lanes, _mm512_set1_epi8('.'));
     uint64_t first = number & ~(number << 1 & LANE_TAIL);
-    uint64_t minus = number & ~digit & ~point; /* what else is there had better be one */
+    uint64_t minus = number & ~digit & ~point; /* what else is there had better be one: see not_minus */
     uint64_t faults = minus & ~first;
-    uint64_t unsigned_number = number & ~minus;
-    uint64_t first_digit = unsigned_number & ~(unsigned_number << 1 & LANE_TAIL);
-    faults |= (first_digit & ~digit) | (point & LANE_LAST);
+    uint64_t magnitude = number & ~minus;
+    uint64_t first_digit = magnitude & ~(magnitude << 1 & LANE_TAIL);
+    faults |= first_digit & ~digit;
     faults |= (first_digit & zero) << 1 & LANE_TAIL & digit;
-    point &= ~LANE_LAST;
-    uint64_t has_point = (point + ~LANE_LAST) >> 15 & LANE_FIRST;
-    faults |= point & (point - has_point);
-    /* A lane without any digit: only "-" or nothing. */
+    faults |= is_head ? 0 : point & LANE_LAST;
+    uint64_t has_point = (((point & ~LANE_LAST) + ~LANE_LAST) | point) >> 15 & LANE_FIRST;
+    faults |= point & (point - has_point); /* a second one */
     uint64_t has_digit = (((digit & ~LANE_LAST) + ~LANE_LAST) | digit) & LANE_LAST;
-    marks->faults = faults | (has_digit ^ LANE_LAST);
-    marks->points = point;
-    marks->minuses = minus;
+    faults |= has_digit ^ LANE_LAST;
+    *marks = (struct marks){digit, point, minus, faults};
     uint64_t up_to_point = (point << 1) - has_point;
     return _mm512_mask_mov_epi8(values, up_to_point, _mm512_bslli_epi128(values, 1));
 }
@@ -171,35 +176,71 @@ static inline __m512i sum_digits(__m512i even, __m512i odd) {
     return _mm512_add_epi64(high, _mm512_srli_epi64(halves, 32));
 }
 
-static inline struct parts take_apart(const char *base, const uint16_t *starts, const uint16_t *ends) {
-    __m128i lengths16 = _mm_sub_epi16(_mm_loadu_si128((const __m128i *)ends), _mm_loadu_si128((const __m128i *)starts));
-    __mmask8 is_long = _mm_cmpgt_epu16_mask(lengths16, _mm_set1_epi16(LANE_BYTES));
-    __m512i lengths = _mm512_castsi128_si512(_mm_min_epu16(lengths16, _mm_set1_epi16(LANE_BYTES)));
+/** The lengths of eight numbers, at most a lane's, in all bytes of the lanes of even and odd ones. */
+static inline void spread_lengths(__m128i lengths, __m512i *even, __m512i *odd) {
+    __m512i all = _mm512_castsi128_si512(_mm_min_epu16(lengths, _mm_set1_epi16(LANE_BYTES)));
     __m512i spread = _mm512_set_epi64(0x0c0c0c0c0c0c0c0c, 0x0c0c0c0c0c0c0c0c, 0x0808080808080808, 0x0808080808080808,
                                       0x0404040404040404, 0x0404040404040404, 0, 0);
-    __m512i even_lengths = _mm512_permutexvar_epi8(spread, lengths);
-    __m512i odd_lengths = _mm512_permutexvar_epi8(_mm512_add_epi8(spread, _mm512_set1_epi8(2)), lengths);
+    *even = _mm512_permutexvar_epi8(spread, all);
+    *odd = _mm512_permutexvar_epi8(_mm512_add_epi8(spread, _mm512_set1_epi8(2)), all);
+}
+
+/** Eight lanes taken apart: numbers, or the heads of long ones. @param tails receives where a lane is all digits */
+static inline __attribute__((always_inline)) struct parts take_lanes(const char *base, const uint16_t *ends,
+                                                                     __m128i lengths, bool is_head, __mmask8 *tails) {
+    __m512i even_lengths;
+    __m512i odd_lengths;
+    spread_lengths(lengths, &even_lengths, &odd_lengths);
     __m512i even = load_lanes(base, ends);
     __m512i odd = load_lanes(base, ends + 1);
     struct marks even_marks;
     struct marks odd_marks;
-    __m512i even_digits = take_digits(even, even_lengths, &even_marks);
-    __m512i odd_digits = take_digits(odd, odd_lengths, &odd_marks);
-    __mmask8 is_bad = is_long;
-    __mmask8 is_negative = 0;
-    uint64_t minuses = even_marks.minuses | odd_marks.minuses;
-    if (minuses != 0) {
+    __m512i even_digits = take_digits(even, even_lengths, is_head, &even_marks);
+    __m512i odd_digits = take_digits(odd, odd_lengths, is_head, &odd_marks);
+    struct parts parts = {.mantissa = sum_digits(even_digits, odd_digits)};
+    if ((even_marks.minuses | odd_marks.minuses) != 0) {
         even_marks.faults |= not_minus(even, even_marks.minuses);
         odd_marks.faults |= not_minus(odd, odd_marks.minuses);
         __m128i negative = in_order(even_marks.minuses, odd_marks.minuses);
-        is_negative = _mm_test_epi16_mask(negative, negative);
+        parts.is_negative = _mm_test_epi16_mask(negative, negative);
     }
     if ((even_marks.faults | odd_marks.faults) != 0) {
         __m128i faults = in_order(even_marks.faults, odd_marks.faults);
-        is_bad |= _mm_test_epi16_mask(faults, faults);
+        parts.is_bad = _mm_test_epi16_mask(faults, faults);
     }
-    __m512i points = _mm512_cvtepu16_epi64(in_order(even_marks.points, odd_marks.points));
-    return (struct parts){sum_digits(even_digits, odd_digits), _mm512_lzcnt_epi64(points), is_negative, is_bad};
+    __m128i digits = in_order(even_marks.digits, odd_marks.digits);
+    *tails = _mm_cmpeq_epi16_mask(digits, _mm_set1_epi16(-1));
+    parts.zeros = _mm512_lzcnt_epi64(_mm512_cvtepu16_epi64(in_order(even_marks.points, odd_marks.points)));
+    return parts;
+}
+
+/** Puts the heads before the tails of the numbers that are longer than a lane. */
+static inline void put_heads(struct parts *parts, __mmask8 is_long, __mmask8 tails, const char *base,
+                             const uint16_t *ends, __m128i lengths) {
+    __m128i head_lengths = _mm_subs_epu16(lengths, _mm_set1_epi16(LANE_BYTES));
+    __mmask8 ignored;
+    struct parts heads = take_lanes(base - LANE_BYTES, ends, head_lengths, true, &ignored);
+    __mmask8 is_good = tails & (__mmask8)~heads.is_bad;
+    is_good &= _mm_cmple_epu16_mask(head_lengths, _mm_set1_epi16(LANE_BYTES));
+    is_good &= _mm512_cmplt_epu64_mask(heads.mantissa, _mm512_set1_epi64(1000)); /* so that the sum has 64 bits */
+    is_good &= _mm512_cmpneq_epi64_mask(heads.zeros, _mm512_set1_epi64(64));     /* it has the point */
+    __m512i high = _mm512_mullo_epi64(heads.mantissa, _mm512_set1_epi64(10000000000000000));
+    parts->mantissa = _mm512_mask_add_epi64(parts->mantissa, is_long, parts->mantissa, high);
+    parts->zeros = _mm512_mask_mov_epi64(parts->zeros, is_long, heads.zeros);
+    parts->is_negative = (parts->is_negative & (__mmask8)~is_long) | (heads.is_negative & is_long);
+    parts->is_bad = (parts->is_bad & (__mmask8)~is_long) | (is_long & (__mmask8)~is_good);
+    parts->is_long = is_long;
+}
+
+static inline struct parts take_apart(const char *base, const uint16_t *starts, const uint16_t *ends) {
+    __m128i lengths = _mm_sub_epi16(_mm_loadu_si128((const __m128i *)ends), _mm_loadu_si128((const __m128i *)starts));
+    __mmask8 is_long = _mm_cmpgt_epu16_mask(lengths, _mm_set1_epi16(LANE_BYTES));
+    __mmask8 tails;
+    struct parts parts = take_lanes(base, ends, lengths, false, &tails);
+    if (is_long != 0) {
+        put_heads(&parts, is_long, tails, base, ends, lengths);
+    }
+    return parts;
 }
 
 static inline __m512d power_of(__m512i zeros, const double powers[16]) {
@@ -210,7 +251,13 @@ static inline __m512d power_of(__m512i zeros, const double powers[16]) {
 static inline __mmask8 finish_f32(struct parts parts, float *values) {
     static const double powers[16] = {1e-0, 1e-1, 1e-2,  1e-3,  1e-4,  1e-5,  1e-6,  1e-7,
                                       1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15};
-    __m512d product = _mm512_mul_pd(_mm512_cvtepu64_pd(parts.mantissa), power_of(parts.zeros, powers));
+    static const double long_powers[16] = {1e-16, 1e-17, 1e-18, 1e-19, 1e-20, 1e-21, 1e-22, 1e-23,
+                                           1e-24, 1e-25, 1e-26, 1e-27, 1e-28, 1e-29, 1e-30, 1e-31};
+    __m512d power = power_of(parts.zeros, powers);
+    if (parts.is_long != 0) {
+        power = _mm512_mask_mov_pd(power, parts.is_long, power_of(parts.zeros, long_powers));
+    }
+    __m512d product = _mm512_mul_pd(_mm512_cvtepu64_pd(parts.mantissa), power);
     __m512i below_float = _mm512_and_si512(_mm512_castpd_si512(product), _mm512_set1_epi64(0x1fffffff));
     __m512i from_middle = _mm512_sub_epi64(below_float, _mm512_set1_epi64(0x10000000 - 8));
     __mmask8 is_doubtful = _mm512_cmple_epu64_mask(from_middle, _mm512_set1_epi64(16));
@@ -228,7 +275,7 @@ static inline __mmask8 finish_f64(struct parts parts, double *values) {
     __m512i bits = _mm512_castpd_si512(quotient);
     bits = _mm512_mask_or_epi64(bits, parts.is_negative, bits, _mm512_set1_epi64(INT64_MIN));
     _mm512_storeu_si512(values, bits);
-    return parts.is_bad | is_inexact;
+    return parts.is_bad | parts.is_long | is_inexact;
 }
 
 /** A number between two places. @return whether the portable reader takes all of it. */
