@@ -19,6 +19,7 @@ static const struct number_variant number_portable = {
 static const struct number_variant *const variants[] = {
 #if defined(__x86_64__)
     &number_avx512,
+    &number_avx2,
 #endif
     &number_portable,
 };

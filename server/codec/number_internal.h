@@ -97,6 +97,7 @@ enum number_status number_avx512_read_run_f32(const char *text, const char *end,
                                               size_t *count, const char **after);
 enum number_status number_avx512_read_run_f64(const char *text, const char *end, double *values, size_t capacity,
                                               size_t *count, const char **after);
+extern const struct number_variant number_avx2;
 extern const struct number_variant number_avx512;
 
 /** @return the variants that this build has, fastest first, portable last. */
