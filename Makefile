@@ -155,6 +155,22 @@ exhaustive: $(BUILD)/tests/number_exhaustive ## Every float and millions of deci
 bench-codec: $(BUILD)/bench/codec_bench ## Numbers to and from text against to_chars, simdjson and jansson
 	$<
 
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
+FUZZ_OBJECTS := $(filter $(BUILD)/obj/lib/tensor/% $(BUILD)/obj/lib/safetensors/% $(BUILD)/obj/server/base/% \
+                         $(BUILD)/obj/server/codec/%,$(LIB_OBJECTS) $(SERVER_OBJECTS))
+.PHONY: fuzz fuzz-run
+fuzz: ## Feed the readers of bodies with made-up bytes, FUZZ_SECONDS each (needs clang)
+	$(MAKE) CC=clang BUILD=$(BUILD)/fuzz OPT="-O1 -g" WARNINGS= \
+	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzz-run
+fuzz-run: $(FUZZ_TARGETS)
+	@for t in $(FUZZ_TARGETS); do mkdir -p $$t.corpus; \
+	    $$t -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 -artifact_prefix=$$t. \
+	        $$t.corpus $$(ls -d tests/fuzz/seeds/$$(basename $$t) 2>/dev/null) || exit 1; done
+
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS)
+	$(CC) -fsanitize=fuzzer,address,undefined $^ -o $@ $(SERVER_LIBS) $(LIB_LIBS)
+
 .PHONY: install
 install: all ## Install to DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/attn
