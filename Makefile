@@ -32,6 +32,9 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(LIB_CFLAGS) $(SERVER_CFLAGS) $(CFLAGS) $(ARCH_FLAGS) -MMD -MP -c $< -o $@
 
+# The description is embedded as it is.
+$(BUILD)/obj/server/routes/openapi.o: openapi.yaml server/routes/openapi.json
+
 # Vectorised files are compiled with their own flags and picked at run time by CPU features.
 %_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
 %_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd -mavx512vbmi2 -mavx2 -mfma -mbmi2 \

@@ -54,8 +54,8 @@ struct exchange_timings {
 };
 
 enum exchange_outcome {
-    EXCHANGE_DONE,  /**< response or problem is filled */
-    EXCHANGE_DEFER  /**< too much work for the event thread: call again on a worker (only where may_defer) */
+    EXCHANGE_DONE, /**< response or problem is filled */
+    EXCHANGE_DEFER /**< too much work for the event thread: call again on a worker (only where may_defer) */
 };
 
 struct exchange {
@@ -66,26 +66,26 @@ struct exchange {
     const char *parameters[4]; /**< what the route's {…} matched, percent-decoded */
     const char *body;          /**< BODY_MEMORY: the bytes, expanded */
     size_t body_length;
-    const char *body_path;     /**< BODY_FILE: the temporary file, the route's to rename or leave to be removed */
-    int body_fd;               /**< BODY_FILE: open for reading and writing; -1 else */
-    const char *content_type;  /**< media type in lower case without parameters; "" if absent */
+    const char *body_path;    /**< BODY_FILE: the temporary file, the route's to rename or leave to be removed */
+    int body_fd;              /**< BODY_FILE: open for reading and writing; -1 else */
+    const char *content_type; /**< media type in lower case without parameters; "" if absent */
     const char *request_id;
     bool peer_is_loopback;
-    bool has_keys;             /**< whether the server runs with --api-keys */
-    enum scope scope;          /**< what the key allows */
+    bool has_keys;    /**< whether the server runs with --api-keys */
+    enum scope scope; /**< what the key allows */
     /* work */
-    bool may_defer;            /**< on the event thread */
-    void *state;               /**< the route's, across EXCHANGE_DEFER */
+    bool may_defer; /**< on the event thread */
+    void *state;    /**< the route's, across EXCHANGE_DEFER */
     void (*state_destroy)(void *state);
     struct attn_execution execution; /**< threads to use, and when to stop */
     struct pool_job job;
-    size_t reserved_bytes;     /**< taken from the memory budget; given back when the exchange ends */
-    char model[272];           /**< the model's id for the log and metrics, or "" */
+    size_t reserved_bytes; /**< taken from the memory budget; given back when the exchange ends */
+    char model[272];       /**< the model's id for the log and metrics, or "" */
     /* response */
     struct exchange_response response;
-    struct problem problem;    /**< id not PROBLEM_NONE: sent in place of the response */
+    struct problem problem; /**< id not PROBLEM_NONE: sent in place of the response */
     struct exchange_timings timings;
-    void *connection;          /**< server/http's own */
+    void *connection; /**< server/http's own */
 };
 
 /** @return the request header's value, or NULL. Name in any case; a header sent several times is joined by ", ". */
@@ -112,9 +112,9 @@ struct route {
     const char *pattern; /**< "/models/{id}": {id} matches one or two segments ("org/name"); "/livez" */
     const char *name;    /**< label in log and metrics */
     enum body_kind body;
-    enum scope scope;    /**< what a key needs, where there are keys */
-    bool write_access;   /**< without keys: loopback peers only */
-    bool on_admin;       /**< served on --admin-listen too */
+    enum scope scope;  /**< what a key needs, where there are keys */
+    bool write_access; /**< without keys: loopback peers only */
+    bool on_admin;     /**< served on --admin-listen too */
     /** Whether the handler is cheap enough to start on the event thread; NULL: always there, never deferred. */
     bool (*is_small)(const struct exchange *exchange);
     enum exchange_outcome (*handle)(struct exchange *exchange);

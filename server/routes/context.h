@@ -12,6 +12,9 @@
 #include "server/registry/registry.h"
 
 struct metrics; /* server/http/metrics.h */
+struct log;     /* server/http/log.h */
+struct keys;    /* server/http/keys.h */
+struct http;    /* server/http/http.h */
 
 struct server {
     const struct config *config;
@@ -19,6 +22,9 @@ struct server {
     struct registry *registry;
     struct budget memory;
     struct metrics *metrics;
+    struct log *log;
+    struct keys *keys; /**< NULL without --api-keys */
+    struct http *http;
     _Atomic bool is_draining;
     uint64_t started_ns;
 };

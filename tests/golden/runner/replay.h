@@ -12,7 +12,6 @@
 struct golden_tally {
     size_t ran, failed;
     const struct attn_execution *execution;
-    bool is_strided; /**< inputs with gaps between rows */
 };
 
 /** The tensor that a path of `expect` speaks of, or NULL. */
@@ -104,13 +103,13 @@ static inline attn_status golden_run_request(struct golden_request *request, con
 }
 
 static inline bool golden_run_case(const struct attn_safetensors *file, const json_t *one,
-                                   const struct golden_tally *tally) {
+                                   const struct attn_execution *execution) {
     const char *name = json_string_value(json_object_get(one, "name"));
     struct golden_request request;
     struct attn_result *result = NULL;
     struct attn_error error = {0};
-    golden_request_read(&request, file, one, tally->is_strided);
-    attn_status status = golden_run_request(&request, one, tally->execution, &result, &error);
+    golden_request_read(&request, file, one);
+    attn_status status = golden_run_request(&request, one, execution, &result, &error);
     if (status)
         fprintf(stderr, "%s: %s: %s: %s\n", name, attn_status_name(status), error.field, error.message);
     bool agrees = !status && golden_compare(name, request.dtype, result, json_object_get(one, "expect"), file);
@@ -131,7 +130,7 @@ static inline void golden_run_group(const char *group, struct golden_tally *tall
     ck_assert(json_array_size(cases) > 0);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         tally->ran++;
-        tally->failed += !golden_run_case(file, json_array_get(cases, i), tally);
+        tally->failed += !golden_run_case(file, json_array_get(cases, i), tally->execution);
     }
     json_decref(cases);
     attn_safetensors_close(file);

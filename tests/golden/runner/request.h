@@ -69,21 +69,6 @@ static inline struct attn_view golden_input(struct golden_request *request, cons
     return golden_random_view(&request->memory, seed, request->dtype, (int)rank, shape);
 }
 
-/** The same values with gaps between the rows, beginning one element off. */
-static inline struct attn_view golden_strided(struct golden_request *request, const struct attn_view *from) {
-    size_t bytes = attn_dtype_bytes(from->dtype), columns = from->shape[from->rank - 1], gap = 3;
-    size_t rows = attn_view_elements(from) / columns;
-    struct attn_view view = *from;
-    char *data = golden_alloc(&request->memory, (1 + rows * (columns + gap)) * bytes);
-    view.data = data + bytes;
-    for (size_t row = 0; row < rows; row++)
-        memcpy(data + (1 + row * (columns + gap)) * bytes, (const char *)from->data + row * columns * bytes,
-               columns * bytes);
-    for (int axis = 0; axis < from->rank - 1; axis++)
-        view.stride[axis] = from->stride[axis] / (ptrdiff_t)columns * (ptrdiff_t)(columns + gap);
-    return view;
-}
-
 static inline void golden_put(struct attn_view *view, size_t i, const json_t *number) {
     if (view->dtype == ATTN_INT64)
         ((int64_t *)view->data)[i] = json_integer_value(number);
@@ -271,7 +256,7 @@ static inline attn_status golden_layer(struct golden_request *request, const jso
 
 /** Everything of a case but its state dict; `file` must stay open while the request is used. */
 static inline void golden_request_read(struct golden_request *request, const struct attn_safetensors *file,
-                                       const json_t *one, bool is_strided) {
+                                       const json_t *one) {
     *request = (struct golden_request){.inputs.options = ATTN_SDPA_DEFAULTS};
     const json_t *asked = json_object_get(one, "request"), *inputs = json_object_get(one, "inputs");
     attn_dtype_parse(json_string_value(json_object_get(one, "dtype")), &request->dtype);
@@ -279,10 +264,8 @@ static inline void golden_request_read(struct golden_request *request, const str
     golden_want(request, asked);
     for (size_t i = 0; i < sizeof golden_tensors / sizeof *golden_tensors; i++) {
         const json_t *input = json_object_get(inputs, golden_tensors[i].name);
-        if (!input)
-            continue;
-        struct attn_view view = golden_input(request, file, input);
-        *golden_view_at(request, golden_tensors[i].offset) = is_strided ? golden_strided(request, &view) : view;
+        if (input)
+            *golden_view_at(request, golden_tensors[i].offset) = golden_input(request, file, input);
     }
     for (size_t i = 0; i < sizeof golden_lists / sizeof *golden_lists; i++) {
         const json_t *list = json_object_get(asked, golden_lists[i].field.name);

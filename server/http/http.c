@@ -1,0 +1,128 @@
+#include "server/http/http.h"
+#include "server/base/clock.h"
+#include "server/http/internal.h"
+#include <stdlib.h>
+
+/* One event thread drives about 100 000 bare requests a second and costs its share of one core; on small machines a
+ * second one only takes cores from the workers (measured: two threads on two cores answer fewer). */
+#define CORES_AN_EVENT_THREAD 8
+#define EVENT_THREADS_MAX 8
+
+static size_t event_threads(const struct config *config) {
+    size_t threads = config->workers / CORES_AN_EVENT_THREAD + 1;
+    return threads > EVENT_THREADS_MAX ? EVENT_THREADS_MAX : threads;
+}
+
+static bool start_loops(struct http *http, char *why, size_t why_capacity) {
+    const struct config *config = http->server->config;
+    bool has_admin = config->admin_listen != NULL && config->admin_listen[0] != '\0';
+    size_t count = event_threads(config) + (has_admin ? 1 : 0);
+    http->loops = calloc(count, sizeof *http->loops);
+    if (http->loops == NULL) {
+        snprintf(why, why_capacity, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct event_loop *loop = event_loop_create(http, has_admin && i == count - 1, why, why_capacity);
+        if (loop == NULL) {
+            return false;
+        }
+        http->loops[http->loop_count++] = loop;
+    }
+    return true;
+}
+
+struct http *http_create(struct server *server, char *why, size_t why_capacity) {
+    const struct config *config = server->config;
+    struct http *http = calloc(1, sizeof *http);
+    if (http == NULL) {
+        snprintf(why, why_capacity, "out of memory");
+        return NULL;
+    }
+    http->server = server;
+    server->http = http;
+    pthread_mutex_init(&http->active_lock, NULL);
+    bool wants_tls = config->tls_cert != NULL && config->tls_cert[0] != '\0';
+    if (wants_tls) {
+        http->tls = tls_create(config->tls_cert, config->tls_key, why, why_capacity);
+    }
+    if ((wants_tls && http->tls == NULL) || !listeners_open(http, why, why_capacity) ||
+        !start_loops(http, why, why_capacity)) {
+        http_destroy(http);
+        return NULL;
+    }
+    return http;
+}
+
+bool http_reload_tls(struct http *http, char *why, size_t why_capacity) {
+    return http->tls == NULL || tls_reload(http->tls, why, why_capacity);
+}
+
+static void wake_all(struct http *http) {
+    for (size_t i = 0; i < http->loop_count; i++) {
+        event_loop_wake(http->loops[i]);
+    }
+}
+
+void http_stop_accepting(struct http *http) {
+    listeners_shut(http);
+    http->is_closing = true;
+    wake_all(http);
+}
+
+void http_cancel_all(struct http *http) {
+    pthread_mutex_lock(&http->active_lock);
+    for (struct request *request = http->active; request != NULL; request = request->next_active) {
+        pool_job_cancel(&request->exchange.job, JOB_SHUTDOWN);
+    }
+    pthread_mutex_unlock(&http->active_lock);
+}
+
+size_t http_connections(const struct http *http) {
+    return atomic_load(&http->connections);
+}
+
+bool http_is_alive(const struct http *http, double seconds) {
+    uint64_t now = clock_ns();
+    for (size_t i = 0; i < http->loop_count; i++) {
+        uint64_t turned = atomic_load_explicit(&http->loops[i]->turned_ns, memory_order_relaxed);
+        if (now > turned && (double)(now - turned) > seconds * 1e9) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void http_write_active(struct http *http, FILE *to) {
+    char path[512];
+    const char *separator = "";
+    fputc('[', to);
+    pthread_mutex_lock(&http->active_lock);
+    for (const struct request *request = http->active; request != NULL; request = request->next_active) {
+        log_escape(path, sizeof path, request->exchange.path);
+        fprintf(to,
+                "%s{\"id\":\"%s\",\"route\":\"%s\",\"path\":\"%s\",\"phase\":\"%s\",\"age_ms\":%.3f,\"bytes\":%llu}",
+                separator, request->id, request->route->name, path, request->is_running ? "running" : "queued",
+                clock_ms_since(request->complete_ns), (unsigned long long)request->received_bytes);
+        separator = ",";
+    }
+    pthread_mutex_unlock(&http->active_lock);
+    fputc(']', to);
+}
+
+void http_destroy(struct http *http) {
+    if (http == NULL) {
+        return;
+    }
+    http->is_ending = true;
+    wake_all(http);
+    for (size_t i = 0; i < http->loop_count; i++) {
+        event_loop_destroy(http->loops[i]);
+    }
+    listeners_close(http);
+    tls_destroy(http->tls);
+    pthread_mutex_destroy(&http->active_lock);
+    free(http->loops);
+    http->server->http = NULL;
+    free(http);
+}

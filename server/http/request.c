@@ -1,0 +1,263 @@
+#include "server/base/clock.h"
+#include "server/http/internal.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+struct socket *request_socket(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+void *request_line_read(void *context, const char *uri, struct MHD_Connection *connection) {
+    struct socket *socket = request_socket(connection);
+    (void)context;
+    (void)uri;
+    if (socket->phase == SOCKET_IDLE) {
+        socket->phase = SOCKET_READING;
+        socket->since_ns = clock_ns();
+    }
+    return NULL;
+}
+
+static struct request *request_create(struct event_loop *loop, struct MHD_Connection *connection, const char *url,
+                                      const char *method) {
+    struct request *request = calloc(1, sizeof *request);
+    struct arena *arena = arena_create();
+    if (request == NULL || arena == NULL) {
+        free(request);
+        arena_destroy(arena);
+        return NULL;
+    }
+    request->connection = connection;
+    request->http = loop->http;
+    request->socket = request_socket(connection);
+    request->socket->request = request;
+    request->socket->phase = SOCKET_READING;
+    request->first_ns = request->socket->since_ns;
+    struct exchange *exchange = &request->exchange;
+    *exchange = (struct exchange){.arena = arena,
+                                  .server = loop->http->server,
+                                  .method = method,
+                                  .path = url,
+                                  .content_type = "",
+                                  .body = "",
+                                  .body_fd = -1,
+                                  .request_id = "",
+                                  .peer_is_loopback = request->socket->is_loopback,
+                                  .has_keys = loop->http->server->keys != NULL,
+                                  .connection = request};
+    return request;
+}
+
+static void remove_upload(struct exchange *exchange) {
+    if (exchange->body_fd >= 0) {
+        close(exchange->body_fd);
+    }
+    if (exchange->body_path != NULL) {
+        unlink(exchange->body_path); /* gone already where the route renamed it */
+        free((char *)exchange->body_path);
+    }
+}
+
+static void request_destroy(struct request *request) {
+    struct exchange *exchange = &request->exchange;
+    struct body_source *source = &exchange->response.source;
+    if (exchange->state != NULL && exchange->state_destroy != NULL) {
+        exchange->state_destroy(exchange->state);
+    }
+    if (source->next != NULL && source->destroy != NULL) {
+        source->destroy(source->self);
+    }
+    remove_upload(exchange);
+    budget_give(&exchange->server->memory, exchange->reserved_bytes);
+    arena_destroy(exchange->arena);
+    free(request);
+}
+
+/* ---- with the pool ---- */
+
+static void list_active(struct request *request, bool is_in) {
+    struct http *http = request->http;
+    pthread_mutex_lock(&http->active_lock);
+    if (is_in) {
+        request->previous_active = NULL;
+        request->next_active = http->active;
+        if (http->active != NULL) {
+            http->active->previous_active = request;
+        }
+        http->active = request;
+    } else {
+        *(request->previous_active != NULL ? &request->previous_active->next_active : &http->active) =
+            request->next_active;
+        if (request->next_active != NULL) {
+            request->next_active->previous_active = request->previous_active;
+        }
+    }
+    pthread_mutex_unlock(&http->active_lock);
+}
+
+/** On a worker. */
+static void work(struct pool_job *job) {
+    struct request *request = (struct request *)(void *)((char *)job - offsetof(struct request, exchange.job));
+    struct exchange *exchange = &request->exchange;
+    request->is_running = true;
+    exchange->timings.queue_ms = (double)(job->started_ns - job->submitted_ns) / 1e6;
+    if (pool_job_is_stopped(job)) {
+        problem_set(&exchange->problem, PROBLEM_DEADLINE, NULL, "the deadline passed before the work began");
+    } else {
+        exchange->may_defer = false;
+        request->executor = pool_executor(exchange->server->pool);
+        exchange->execution.executor = &request->executor;
+        request->route->handle(exchange);
+    }
+    respond_prepare(request);
+    event_loop_finish(request->socket->loop, request);
+}
+
+/** Suspends the connection while a worker has the request; watches for the client's going meanwhile. */
+static enum MHD_Result hand_over(struct request *request) {
+    struct exchange *exchange = &request->exchange;
+    struct event_loop *loop = request->socket->loop;
+    exchange->job.run = work;
+    request->state = REQUEST_WORKING;
+    list_active(request, true);
+    if (!pool_submit(exchange->server->pool, &exchange->job)) {
+        list_active(request, false);
+        problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "the queue is full");
+        exchange->problem.retry_after_s = 1;
+        respond_prepare(request);
+        return respond_send(request);
+    }
+    request->socket->phase = SOCKET_WORKING;
+    loop->suspended++;
+    MHD_suspend_connection(request->connection);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLONESHOT, .data.ptr = request};
+    epoll_ctl(loop->watcher_fd, EPOLL_CTL_ADD, request->socket->fd, &event);
+    return MHD_YES;
+}
+
+static bool starts_here(const struct request *request) {
+    return request->route->is_small == NULL || request->route->is_small(&request->exchange);
+}
+
+/** The whole request is there. */
+static enum MHD_Result dispatch(struct request *request) {
+    struct exchange *exchange = &request->exchange;
+    request->complete_ns = clock_ns();
+    exchange->timings.read_ms = (double)(request->complete_ns - request->first_ns) / 1e6;
+    body_finish(request);
+    if (exchange->problem.id == PROBLEM_NONE && exchange->response.status == 0) {
+        exchange->job.deadline_ns = request->complete_ns + (uint64_t)request->timeout_ms * 1000000U;
+        exchange->execution.is_cancelled = pool_job_is_stopped;
+        exchange->execution.cancel_context = &exchange->job;
+        exchange->may_defer = request->route->is_small != NULL;
+        if (!starts_here(request) || request->route->handle(exchange) == EXCHANGE_DEFER) {
+            return hand_over(request);
+        }
+    }
+    respond_prepare(request);
+    return respond_send(request);
+}
+
+/* ---- the library's callbacks ---- */
+
+static enum MHD_Result begin(struct event_loop *loop, struct MHD_Connection *connection, const char *url,
+                             const char *method, const char *version, void **state) {
+    struct request *request = request_create(loop, connection, url, method);
+    if (request == NULL) {
+        return MHD_NO;
+    }
+    *state = request;
+    request_admit(request, version);
+    if (!request->is_dropped_body) {
+        body_prepare(request);
+    }
+    if (request->is_dropped_body && request->must_close) {
+        respond_prepare(request);
+        return respond_send(request);
+    }
+    return MHD_YES;
+}
+
+enum MHD_Result request_handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+                               const char *version, const char *upload, size_t *upload_bytes, void **state) {
+    struct request *request = *state;
+    if (request == NULL) {
+        return begin(context, connection, url, method, version, state);
+    }
+    if (request->state == REQUEST_ANSWERED) {
+        *upload_bytes = 0;
+        return MHD_YES;
+    }
+    if (*upload_bytes > 0) {
+        body_append(request, upload, *upload_bytes);
+        *upload_bytes = 0;
+        return body_is_hopeless(request) ? MHD_NO : MHD_YES;
+    }
+    if (request->state == REQUEST_READING) {
+        return dispatch(request);
+    }
+    /* Back from the pool. Nobody is there to read a 499. */
+    if (request->exchange.problem.id == PROBLEM_CLIENT_GONE) {
+        request->status = problem_status(PROBLEM_CLIENT_GONE);
+        return MHD_NO;
+    }
+    return respond_send(request);
+}
+
+static void log_completed(struct request *request, enum MHD_RequestTerminationCode code) {
+    struct exchange *exchange = &request->exchange;
+    double total = clock_ms_since(request->first_ns);
+    int status = request->status != 0 ? request->status : problem_status(PROBLEM_CLIENT_GONE);
+    const struct log_request line = {
+        .id = request->id,
+        .method = exchange->method,
+        .path = exchange->path,
+        .route = request->route == NULL ? "none" : request->route->name,
+        .model = exchange->model,
+        .client = request->socket->peer,
+        .key_name = request->key_name,
+        .traceparent = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "traceparent"),
+        .problem = exchange->problem.id == PROBLEM_NONE ? NULL : problem_urn(exchange->problem.id),
+        .status = status,
+        .is_cut = code != MHD_REQUEST_TERMINATED_COMPLETED_OK,
+        .bytes_in = request->received_bytes,
+        .bytes_out = request->sent_bytes,
+        .timings = exchange->timings,
+        .total_ms = total};
+    metrics_request(exchange->server->metrics, request->route, status, &exchange->timings, total,
+                    request->received_bytes, request->sent_bytes);
+    log_request(exchange->server->log, &request->socket->loop->log_buffer, &line);
+}
+
+void request_completed(void *context, struct MHD_Connection *connection, void **state,
+                       enum MHD_RequestTerminationCode code) {
+    struct request *request = *state;
+    (void)context;
+    (void)connection;
+    if (request == NULL) {
+        return;
+    }
+    struct socket *socket = request->socket;
+    log_completed(request, code);
+    socket->request = NULL;
+    socket->phase = SOCKET_IDLE;
+    socket->since_ns = clock_ns();
+    socket->knows_progress = false;
+    *state = NULL;
+    request_destroy(request);
+}
+
+void event_loop_finish(struct event_loop *loop, struct request *request) {
+    list_active(request, false);
+    pthread_mutex_lock(&loop->finished_lock);
+    bool was_empty = loop->finished == NULL;
+    request->next_finished = loop->finished;
+    loop->finished = request;
+    if (was_empty) {
+        event_loop_wake(loop); /* under the lock: once it is open the loop may end */
+    }
+    pthread_mutex_unlock(&loop->finished_lock);
+}

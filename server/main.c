@@ -1,0 +1,222 @@
+#include "server/base/clock.h"
+#include "server/config/commands.h"
+#include "server/http/http.h"
+#include "server/http/keys.h"
+#include "server/http/log.h"
+#include "server/http/metrics.h"
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* What is in work when the drain time is over is told to stop; it looks at the flag between blocks of work. */
+#define CANCEL_SECONDS 5
+
+enum { EXIT_SECOND_SIGNAL = 1, EXIT_BAD_SETTINGS = 2 };
+
+/** Everything that lives as long as the process. */
+struct attnd {
+    struct config config;
+    struct log log;
+    struct server server;
+    int signal_fd;
+};
+
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/** Signals are read from a descriptor by main alone; every thread inherits the mask. @return it, or -1 */
+static int open_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    return pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0 ? signalfd(-1, &signals, SFD_CLOEXEC) : -1;
+}
+
+/** Waits for a signal. @return it, or 0 when `timeout_ms` (-1: for ever) have passed */
+static int next_signal(const struct attnd *attnd, int timeout_ms) {
+    struct signalfd_siginfo info;
+    struct pollfd wait = {.fd = attnd->signal_fd, .events = POLLIN};
+    if (poll(&wait, 1, timeout_ms) <= 0 || read(attnd->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+        return 0;
+    }
+    return (int)info.ssi_signo;
+}
+
+static void reload(struct attnd *attnd) {
+    char why[512];
+    struct server *server = &attnd->server;
+    log_line(&attnd->log, LOG_INFO, "SIGHUP: reading keys, certificates and models again");
+    if (server->keys != NULL && !keys_reload(server->keys, why, sizeof why)) {
+        log_line(&attnd->log, LOG_ERROR, "the old keys stay: %s", why);
+    }
+    if (!http_reload_tls(server->http, why, sizeof why)) {
+        log_line(&attnd->log, LOG_ERROR, "the old certificate stays: %s", why);
+    }
+    registry_rescan(server->registry);
+}
+
+/* ---- start ---- */
+
+static bool open_keys(struct attnd *attnd, char *why, size_t why_capacity) {
+    const char *path = attnd->config.api_keys;
+    if (path == NULL || path[0] == '\0') {
+        return true;
+    }
+    attnd->server.keys = keys_open(path, why, why_capacity);
+    return attnd->server.keys != NULL;
+}
+
+static bool open_registry(struct attnd *attnd, char *why, size_t why_capacity) {
+    const struct config *config = &attnd->config;
+    struct problem problem = {0};
+    struct registry_named *named = calloc(config->model_count + 1, sizeof *named);
+    if (named == NULL) {
+        snprintf(why, why_capacity, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < config->model_count; i++) {
+        named[i] = (struct registry_named){config->model[i].name, config->model[i].path};
+    }
+    const struct registry_options options = {
+        .directory = config->models, .named = named, .named_count = config->model_count};
+    attnd->server.registry = registry_create(&options, &problem);
+    free(named);
+    snprintf(why, why_capacity, "%s", problem.detail);
+    return attnd->server.registry != NULL;
+}
+
+static bool start(struct attnd *attnd, char *why, size_t why_capacity) {
+    struct server *server = &attnd->server;
+    const struct config *config = &attnd->config;
+    server->config = config;
+    server->log = &attnd->log;
+    budget_init(&server->memory, config->memory);
+    server->metrics = metrics_create(routes, route_count);
+    server->pool = pool_create(config->workers, config->queue);
+    if (server->metrics == NULL || server->pool == NULL) {
+        snprintf(why, why_capacity, "out of memory or threads");
+        return false;
+    }
+    return open_keys(attnd, why, why_capacity) && open_registry(attnd, why, why_capacity) &&
+           http_create(server, why, why_capacity) != NULL;
+}
+
+static void stop(struct attnd *attnd) {
+    struct server *server = &attnd->server;
+    http_destroy(server->http);
+    pool_destroy(server->pool);
+    registry_destroy(server->registry);
+    keys_close(server->keys);
+    metrics_destroy(server->metrics);
+    config_reset(&attnd->config);
+    close(attnd->signal_fd);
+}
+
+/* ---- drain ---- */
+
+/** Waits until no connection is open, a second signal comes (true) or the time is over. */
+static bool wait_for_connections(struct attnd *attnd, double seconds) {
+    uint64_t began = clock_ns();
+    while (http_connections(attnd->server.http) > 0 && clock_ms_since(began) < seconds * 1e3) {
+        int signal = next_signal(attnd, 10);
+        if (signal == SIGTERM || signal == SIGINT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** Serves on for --shutdown-delay. @return whether a second signal came */
+static bool delay(struct attnd *attnd) {
+    uint64_t began = clock_ns();
+    double limit = attnd->config.shutdown_delay_s * 1e3, left;
+    while ((left = limit - clock_ms_since(began)) > 0) {
+        int signal = next_signal(attnd, left > 1e6 ? 1000000 : (int)left + 1);
+        if (signal == SIGTERM || signal == SIGINT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** @return whether a second signal came */
+static bool drain(struct attnd *attnd) {
+    attnd->server.is_draining = true;
+    log_line(&attnd->log, LOG_INFO, "draining: %zu connections", http_connections(attnd->server.http));
+    if (delay(attnd)) {
+        return true;
+    }
+    http_stop_accepting(attnd->server.http);
+    if (wait_for_connections(attnd, attnd->config.drain_timeout_s)) {
+        return true;
+    }
+    if (http_connections(attnd->server.http) > 0) {
+        log_line(&attnd->log, LOG_WARN, "--drain-timeout is over: stopping what is in work");
+        http_cancel_all(attnd->server.http);
+        return wait_for_connections(attnd, CANCEL_SECONDS);
+    }
+    return false;
+}
+
+static int serve(struct attnd *attnd) {
+    int signal;
+    while ((signal = next_signal(attnd, -1)) != SIGTERM && signal != SIGINT) {
+        if (signal == SIGHUP) {
+            reload(attnd);
+        }
+    }
+    if (drain(attnd)) {
+        log_line(&attnd->log, LOG_WARN, "second signal: exiting at once");
+        _exit(EXIT_SECOND_SIGNAL);
+    }
+    log_line(&attnd->log, LOG_INFO, "drained");
+    return EXIT_SUCCESS;
+}
+
+static int run(int argc, char **argv) {
+    struct attnd attnd = {.signal_fd = -1};
+    char why[512] = "";
+    enum config_outcome outcome = config_read(&attnd.config, argc, argv);
+    if (outcome != CONFIG_RUN) {
+        return outcome == CONFIG_EXIT ? EXIT_SUCCESS : EXIT_BAD_SETTINGS;
+    }
+    attnd.server.started_ns = clock_ns();
+    attnd.log = (struct log){attnd.config.log_format, attnd.config.log_level, STDERR_FILENO};
+    attnd.signal_fd = open_signals();
+    raise_descriptor_limit();
+    /* Freed memory should go back to the system rather than stay in an arena a thread. */
+    mallopt(M_ARENA_MAX, 2);
+    int status = EXIT_FAILURE;
+    if (attnd.signal_fd < 0 || !start(&attnd, why, sizeof why)) {
+        log_line(&attnd.log, LOG_ERROR, "cannot start: %s", why[0] != '\0' ? why : strerror(errno));
+    } else {
+        status = serve(&attnd);
+    }
+    stop(&attnd);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "healthcheck") == 0) {
+        return healthcheck_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "check-config") == 0) {
+        return check_config_command(argc - 1, argv + 1);
+    }
+    return run(argc, argv);
+}

@@ -1,0 +1,15 @@
+/** @file operations.h The routes of api.md section 7 but the dashboard: handlers for the routing table. */
+#ifndef SERVER_ROUTES_OPERATIONS_H
+#define SERVER_ROUTES_OPERATIONS_H
+
+#include "server/http/exchange.h"
+
+enum exchange_outcome livez_get(struct exchange *exchange);
+enum exchange_outcome readyz_get(struct exchange *exchange);
+enum exchange_outcome metrics_get(struct exchange *exchange);
+enum exchange_outcome version_get(struct exchange *exchange);
+enum exchange_outcome openapi_yaml_get(struct exchange *exchange);
+enum exchange_outcome openapi_json_get(struct exchange *exchange);
+enum exchange_outcome debug_requests_get(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,15 @@
+#include "server/routes/context.h"
+#include "server/routes/operations.h"
+
+/* Adding a resource is adding its rows, its file and its part of openapi.yaml. */
+const struct route routes[] = {
+    /* method, pattern, name, body, scope, write_access, on_admin, is_small, handle */
+    {"GET", "/livez", "livez", BODY_NONE, SCOPE_NONE, false, true, NULL, livez_get},
+    {"GET", "/readyz", "readyz", BODY_NONE, SCOPE_NONE, false, true, NULL, readyz_get},
+    {"GET", "/metrics", "metrics", BODY_NONE, SCOPE_NONE, false, true, NULL, metrics_get},
+    {"GET", "/version", "version", BODY_NONE, SCOPE_NONE, false, true, NULL, version_get},
+    {"GET", "/openapi.yaml", "openapi_yaml", BODY_NONE, SCOPE_NONE, false, false, NULL, openapi_yaml_get},
+    {"GET", "/openapi.json", "openapi_json", BODY_NONE, SCOPE_NONE, false, false, NULL, openapi_json_get},
+    {"GET", "/debug/requests", "debug_requests", BODY_NONE, SCOPE_ADMIN, true, false, NULL, debug_requests_get},
+};
+const size_t route_count = sizeof routes / sizeof *routes;
