@@ -1,9 +1,11 @@
+#include "server/routes/attention.h"
 #include "server/routes/context.h"
 #include "server/routes/operations.h"
 
 /* Adding a resource is adding its rows, its file and its part of openapi.yaml. */
 const struct route routes[] = {
     /* method, pattern, name, body, scope, write_access, on_admin, is_small, handle */
+    {"POST", "/attention", "attention", BODY_MEMORY, SCOPE_INFER, false, false, attention_is_small, attention_handle},
     {"GET", "/livez", "livez", BODY_NONE, SCOPE_NONE, false, true, NULL, livez_get},
     {"GET", "/readyz", "readyz", BODY_NONE, SCOPE_NONE, false, true, NULL, readyz_get},
     {"GET", "/metrics", "metrics", BODY_NONE, SCOPE_NONE, false, true, NULL, metrics_get},
