@@ -23,7 +23,7 @@
 #define DECIMALS 20000000
 #define THREADS_MAX 64
 /** Digit counts that are compared; beyond, all variants call the same function. */
-#define DIGITS_MAX 9
+#define DIGITS_MAX 7
 
 /** What one thread works with. */
 struct worker {
@@ -133,59 +133,79 @@ static void check_reads_back(struct worker *worker, const struct number_variant 
     }
 }
 
-/** All that is claimed of the finite floats from `first` on, and of their negatives. */
-static void check_block(struct worker *worker, uint32_t first) {
-    size_t variant_count;
-    const struct number_variant *const *variants = number_variants(&variant_count);
+static void fill(struct worker *worker, uint32_t first) {
     for (uint32_t i = 0; i < BLOCK; i++) {
         uint32_t bits = first + i;
         memcpy(worker->values + i, &bits, sizeof bits);
     }
-    for (int digits = DIGITS_MAX; digits >= 0; digits--) {
-        char *end = number_portable_print_run_f32(worker->portable, worker->values, BLOCK, digits);
-        for (size_t v = 0; v + 1 < variant_count; v++) {
-            if (variants[v]->is_supported()) {
-                check_same(worker, variants[v], digits, end);
-            }
+}
+
+/** The variants that this machine can run, portable first. @return how many */
+static size_t usable_variants(const struct number_variant *usable[8]) {
+    size_t count;
+    size_t usable_count = 0;
+    const struct number_variant *const *variants = number_variants(&count);
+    while (count-- > 0) {
+        if (variants[count]->is_supported()) {
+            usable[usable_count++] = variants[count];
         }
-        if (digits == 0) {
-            check_digits(worker, end);
-            char *negative_end = negate(worker, end);
-            for (size_t v = 0; v < variant_count; v++) {
-                if (variants[v]->is_supported()) {
-                    check_reads_back(worker, variants[v], worker->portable, end);
-                }
-            }
-            for (uint32_t i = 0; i < BLOCK; i++) {
-                worker->values[i] = -worker->values[i];
-            }
-            for (size_t v = 0; v < variant_count; v++) {
-                if (!variants[v]->is_supported()) {
-                    continue;
-                }
-                char *own_end = variants[v]->print_run_f32(worker->other, worker->values, BLOCK, 0);
-                if (own_end - worker->other != negative_end - worker->negative ||
-                    memcmp(worker->other, worker->negative, (size_t)(own_end - worker->other)) != 0) {
-                    report("negatives differ", variants[v]->name, worker->values[0]);
-                }
-                check_reads_back(worker, variants[v], worker->negative, negative_end);
-            }
+    }
+    return usable_count;
+}
+
+/** Reads the text with every reader there is: variants may share one. */
+static void check_all_read_back(struct worker *worker, const char *text, const char *end) {
+    const struct number_variant *variants[8];
+    size_t count = usable_variants(variants);
+    for (size_t v = 0; v < count; v++) {
+        if (v == 0 || variants[v]->read_run_f32 != variants[0]->read_run_f32) {
+            check_reads_back(worker, variants[v], text, end);
+        }
+    }
+}
+
+/** All that is claimed of the shortest text of the finite floats from `first` on, and of their negatives'. */
+static void check_shortest(struct worker *worker, uint32_t first) {
+    const struct number_variant *variants[8];
+    size_t count = usable_variants(variants);
+    fill(worker, first);
+    char *end = number_portable_print_run_f32(worker->portable, worker->values, BLOCK, 0);
+    check_digits(worker, end);
+    check_all_read_back(worker, worker->portable, end);
+    for (size_t v = 1; v < count; v++) {
+        check_same(worker, variants[v], 0, end);
+    }
+    char *negative_end = negate(worker, end);
+    size_t length = (size_t)(negative_end - worker->negative);
+    fill(worker, first | 0x80000000);
+    check_all_read_back(worker, worker->negative, negative_end);
+    for (size_t v = 0; v < count; v++) {
+        char *own_end = variants[v]->print_run_f32(worker->other, worker->values, BLOCK, 0);
+        if ((size_t)(own_end - worker->other) != length || memcmp(worker->other, worker->negative, length) != 0) {
+            report("negatives differ", variants[v]->name, worker->values[0]);
+        }
+    }
+}
+
+/** Every count of digits that the variants do by themselves. */
+static void check_digit_counts(struct worker *worker, uint32_t first) {
+    const struct number_variant *variants[8];
+    size_t count = usable_variants(variants);
+    fill(worker, first);
+    for (int digits = 1; digits <= DIGITS_MAX; digits++) {
+        char *end = number_portable_print_run_f32(worker->portable, worker->values, BLOCK, digits);
+        for (size_t v = 1; v < count; v++) {
+            check_same(worker, variants[v], digits, end);
         }
     }
 }
 
 /** What is not finite is one of three texts. */
 static void check_not_finite(struct worker *worker, uint32_t first) {
-    size_t variant_count;
-    const struct number_variant *const *variants = number_variants(&variant_count);
-    for (uint32_t i = 0; i < BLOCK; i++) {
-        uint32_t bits = first + i;
-        memcpy(worker->values + i, &bits, sizeof bits);
-    }
-    for (size_t v = 0; v < variant_count; v++) {
-        if (!variants[v]->is_supported()) {
-            continue;
-        }
+    const struct number_variant *variants[8];
+    size_t count = usable_variants(variants);
+    fill(worker, first);
+    for (size_t v = 0; v < count; v++) {
         const char *text = worker->other;
         char *end = variants[v]->print_run_f32(worker->other, worker->values, BLOCK, 0);
         *end = ',';
@@ -202,20 +222,22 @@ static void check_not_finite(struct worker *worker, uint32_t first) {
     }
 }
 
-static void *work(void *unused) {
-    (void)unused;
+static struct worker *create_worker(void) {
     struct worker *worker = malloc(sizeof *worker);
     if (worker == NULL) {
         abort();
     }
-    for (;;) {
-        uint64_t block = (uint64_t)atomic_fetch_add(&next_block, 1) * stride;
-        uint64_t first = block * BLOCK;
-        if (first > INT32_MAX) {
-            break;
-        }
+    return worker;
+}
+
+/** Takes blocks of the floats that are not negative until there are none left. */
+static void *work_shortest(void *unused) {
+    (void)unused;
+    struct worker *worker = create_worker();
+    uint64_t first;
+    while ((first = (uint64_t)atomic_fetch_add(&next_block, 1) * stride * BLOCK) <= INT32_MAX) {
         if (first < 0x7f800000) {
-            check_block(worker, (uint32_t)first);
+            check_shortest(worker, (uint32_t)first);
         } else {
             check_not_finite(worker, (uint32_t)first);
             check_not_finite(worker, (uint32_t)first | 0x80000000);
@@ -225,27 +247,39 @@ static void *work(void *unused) {
     return NULL;
 }
 
+static void *work_digit_counts(void *unused) {
+    (void)unused;
+    struct worker *worker = create_worker();
+    uint64_t first;
+    while ((first = (uint64_t)atomic_fetch_add(&next_block, 1) * stride * BLOCK) < 0x7f800000) {
+        check_digit_counts(worker, (uint32_t)first);
+    }
+    free(worker);
+    return NULL;
+}
+
+/** Fills worker->portable with 64 random decimals that no type overflows on. @return its end */
+static char *fill_decimals(struct worker *worker, size_t starts[64], uint64_t *state) {
+    char *to = worker->portable;
+    for (size_t i = 0; i < 64; i++) {
+        starts[i] = (size_t)(to - worker->portable);
+        int written = random_number(to, state);
+        while (isinf(strtof(to, NULL))) {
+            written = random_number(to, state);
+        }
+        to += written;
+        *to++ = ',';
+    }
+    return to - 1;
+}
+
 /** One run of random decimals, read by every variant and by the C library. */
 static void check_decimals(struct worker *worker, uint64_t *state) {
-    size_t variant_count;
-    const struct number_variant *const *variants = number_variants(&variant_count);
-    size_t length = 0;
+    const struct number_variant *variants[8];
+    size_t variant_count = usable_variants(variants);
     size_t starts[64];
-    for (size_t i = 0; i < 64; i++) {
-        do {
-            starts[i] = length;
-            int written = random_number(worker->portable + length, state);
-            double value = strtod(worker->portable + starts[i], NULL);
-            length = isinf(value) || isinf(strtof(worker->portable + starts[i], NULL)) ? starts[i]
-                                                                                       : length + (size_t)written;
-        } while (length == starts[i]);
-        worker->portable[length++] = ',';
-    }
-    const char *end = worker->portable + length - 1;
+    char *end = fill_decimals(worker, starts, state);
     for (size_t v = 0; v < variant_count; v++) {
-        if (!variants[v]->is_supported()) {
-            continue;
-        }
         size_t counts[2];
         const char *after;
         variants[v]->read_run_f32(worker->portable, end, worker->back, 64, &counts[0], &after);
@@ -264,10 +298,7 @@ static void check_decimals(struct worker *worker, uint64_t *state) {
 }
 
 static void *work_decimals(void *seed) {
-    struct worker *worker = malloc(sizeof *worker);
-    if (worker == NULL) {
-        abort();
-    }
+    struct worker *worker = create_worker();
     uint64_t state = *(uint64_t *)seed;
     while (atomic_fetch_add(&next_block, 1) < DECIMALS / 64) {
         check_decimals(worker, &state);
@@ -276,7 +307,8 @@ static void *work_decimals(void *seed) {
     return NULL;
 }
 
-static double run(int threads, void *(*what)(void *)) {
+/** Runs a part on so many threads, and says how it went. */
+static void run(const char *name, int threads, void *(*what)(void *)) {
     struct timespec start;
     struct timespec end;
     pthread_t ids[THREADS_MAX];
@@ -293,7 +325,9 @@ static double run(int threads, void *(*what)(void *)) {
         pthread_join(ids[i], NULL);
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
-    return (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) * 1e-9;
+    double seconds = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) * 1e-9;
+    printf("%s: %.0f s, %llu faults\n", name, seconds, atomic_load(&fault_count));
+    fflush(stdout);
 }
 
 /** number_exhaustive [THREADS [STRIDE]]: with a stride, every STRIDE-th block of 4096 floats. */
@@ -302,11 +336,8 @@ int main(int argc, char **argv) {
     threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
     stride = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     stride = stride < 1 ? 1 : stride;
-    double seconds = run(threads, work_decimals);
-    printf("%d random decimals: %.0f s, %llu faults\n", DECIMALS, seconds, atomic_load(&fault_count));
-    fflush(stdout);
-    seconds = run(threads, work);
-    printf("%s: %.0f s, %llu faults\n", stride == 1 ? "all 2^32 floats" : "a stride of the floats", seconds,
-           atomic_load(&fault_count));
+    run("20 million random decimals", threads, work_decimals);
+    run(stride == 1 ? "shortest text of all 2^32 floats" : "shortest text of some floats", threads, work_shortest);
+    run(stride == 1 ? "1 to 7 digits of all floats" : "1 to 7 digits of some floats", threads, work_digit_counts);
     return atomic_load(&fault_count) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
