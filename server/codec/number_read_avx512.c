@@ -24,20 +24,24 @@
 #define LIST_ROOM (CHUNK_BYTES / 2 + 2 * BLOCK)
 /** How far lanes reach back from a number's end. */
 #define REACH (2 * LANE_BYTES)
-/** Runs shorter than this are left to the portable reader. */
-#define BYTES_MIN 64
+/** The first bytes of a run are read from a copy, so that lanes do not reach back beyond the text. */
+#define HEAD_BYTES 128
+/** Shorter texts are left to the portable reader. */
+#define BYTES_MIN 32
 
 /** Sixteen bits a number: the first and the last byte of a lane, and those but the first. */
 #define LANE_FIRST 0x0001000100010001u
 #define LANE_LAST 0x8000800080008000u
 #define LANE_TAIL 0xfffefffefffefffeu
 
-/** Where the numbers of a chunk are, counted from its base. Each ends at a comma. */
+/** Where the numbers of a chunk are, counted from its base. Each ends at a comma, the last one maybe at a ']'. */
 struct places {
     uint16_t starts[LIST_ROOM];
     uint16_t ends[LIST_ROOM];
     size_t count;
-    bool is_last; /**< the text's end or something else than numbers, commas and single blanks behind commas was met */
+    uint16_t closing; /**< where the ']' is */
+    bool is_last;     /**< something else than numbers, commas and single blanks behind commas was met */
+    bool is_closed;   /**< that was a ']', and the last number ends there */
 };
 
 /** Eight numbers, taken apart. */
@@ -75,7 +79,9 @@ static void find_places(struct places *places, const char *base, const char *end
     uint64_t comma_before = 0; /* as the last byte of the block before */
     uint64_t start_before = 0; /* behind a blank that was the last byte */
     places->starts[0] = 0;
+    places->closing = 0;
     places->is_last = false;
+    places->is_closed = false;
     size_t at = 0;
     for (; at < CHUNK_BYTES && base + at < end && !places->is_last; at += BLOCK) {
         size_t left = (size_t)(end - base) - at;
@@ -83,11 +89,13 @@ static void find_places(struct places *places, const char *base, const char *end
         __m512i text = _mm512_maskz_loadu_epi8(present, base + at);
         uint64_t commas = _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(','));
         uint64_t blanks = _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(' '));
-        uint64_t controls = _mm512_cmplt_epu8_mask(text, _mm512_set1_epi8(' '));
+        uint64_t controls = _mm512_mask_cmplt_epu8_mask(present, text, _mm512_set1_epi8(' '));
         uint64_t brackets = _mm512_cmpeq_epi8_mask(text, _mm512_set1_epi8(']'));
         uint64_t behind = commas << 1 | comma_before;
         uint64_t stops = brackets | controls | (blanks & ~behind);
         if (stops != 0) {
+            places->is_closed = (stops & -stops & brackets) != 0;
+            places->closing = (uint16_t)(at + (size_t)__builtin_ctzll(stops));
             commas &= below_lowest(stops);
             behind &= commas << 1 | comma_before;
             places->is_last = true;
@@ -103,6 +111,8 @@ static void find_places(struct places *places, const char *base, const char *end
     if (start_count == end_count) {
         places->starts[end_count] = (uint16_t)at;
     }
+    places->ends[end_count] = places->closing;
+    end_count += places->is_closed;
     places->count = end_count;
     /* The last group may reach behind the list: let it find harmless places there. */
     memset(places->ends + end_count, 0, GROUP * sizeof(uint16_t));
@@ -277,6 +287,17 @@ static inline __mmask8 finish_f64(struct parts parts, double *values) {
     _mm512_storeu_si512(values, bits);
     return parts.is_bad | parts.is_long | is_inexact;
 }
+
+static inline void copy_head(char *to, const char *from, size_t bytes) {
+    for (size_t i = 0; i < HEAD_BYTES; i += BLOCK) {
+        size_t left = bytes < i ? 0 : bytes - i;
+        __mmask64 present = left < BLOCK ? ((uint64_t)1 << left) - 1 : UINT64_MAX;
+        _mm512_storeu_si512(to + i, _mm512_maskz_loadu_epi8(present, from + i));
+    }
+}
+
+/** What is to be done behind a chunk. */
+enum next { GO_ON, HAND_OVER, DONE };
 
 /** A number between two places. @return whether the portable reader takes all of it. */
 static inline bool read_slowly_f32(const char *start, const char *end, float *value) {
