@@ -334,8 +334,7 @@ static bool scan_one(struct scan *scan, struct nesting *nesting, bool *is_open) 
 }
 
 bool scan_value(struct scan *scan) {
-    struct nesting nesting;
-    nesting.depth = 0;
+    struct nesting nesting = {.depth = 0};
     do {
         bool is_open;
         if (!scan_one(scan, &nesting, &is_open)) {

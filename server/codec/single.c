@@ -42,8 +42,9 @@ static const char *npy_descr(attn_dtype dtype) {
  * multiple of 64. */
 static void make_npy_header(struct single_encoder *encoder, const struct attn_view *view, attn_dtype dtype) {
     const size_t size = sizeof encoder->header;
+    static const unsigned char magic[8] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
     char *header = encoder->header;
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    memcpy(header, magic, sizeof magic);
     size_t at = 10;
     at += (size_t)snprintf(header + at, size - at, "{'descr': '%s', 'fortran_order': False, 'shape': (",
                            npy_descr(dtype));
@@ -124,10 +125,12 @@ static char *print_cell(char *to, attn_dtype dtype, const void *element, int dig
     if (to[0] != '"') {
         return end;
     }
+    /* "NaN", "Infinity" or "-Infinity" */
     const char *name = to[1] == 'N' ? "nan" : to[1] == 'I' ? "inf" : "-inf";
-    size_t length = strlen(name);
-    memcpy(to, name, length);
-    return to + length;
+    while (*name != '\0') {
+        *to++ = *name++;
+    }
+    return to;
 }
 
 static char *print_cells(char *to, attn_dtype dtype, const void *elements, size_t count, int digits) {
