@@ -12,6 +12,7 @@
 /* Two locks, taken in this order: `writing` is held through a change of the disk, `lock` for moments. */
 struct registry {
     struct registry_options options;
+    struct registry_named *named; /* the options', in a copy of our own */
     pthread_mutex_t writing;
     pthread_mutex_t lock; /* guards table */
     struct table table;
@@ -167,6 +168,13 @@ static bool check_options(const struct registry_options *options, struct problem
     return true;
 }
 
+static struct registry_named *copy_named(const struct registry_options *options) {
+    struct registry_named *copy = calloc(options->named_count + 1, sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < options->named_count; i++)
+        copy[i] = options->named[i];
+    return copy;
+}
+
 struct registry *registry_create(const struct registry_options *options, struct problem *problem) {
     if (!check_options(options, problem))
         return NULL;
@@ -176,11 +184,12 @@ struct registry *registry_create(const struct registry_options *options, struct 
         return NULL;
     }
     registry->options = *options;
+    registry->options.named = registry->named = copy_named(options);
     pthread_mutex_init(&registry->writing, NULL);
     pthread_mutex_init(&registry->lock, NULL);
     if (options->directory != NULL)
         store_clean_uploads(options->directory);
-    if (!announce_all(registry)) {
+    if (registry->named == NULL || !announce_all(registry)) {
         problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for the models' registry");
         registry_destroy(registry);
         return NULL;
@@ -200,6 +209,7 @@ void registry_destroy(struct registry *registry) {
     for (size_t i = 0; i < registry->awaited_count; i++)
         loaded_release(registry->awaited[i]);
     free(registry->awaited);
+    free(registry->named);
     table_reset(&registry->table);
     pthread_mutex_destroy(&registry->writing);
     pthread_mutex_destroy(&registry->lock);

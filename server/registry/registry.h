@@ -41,7 +41,10 @@ struct registry_options {
     size_t named_count;
 };
 
-/** Starts loading what is on disk in a thread of its own. @return NULL with the problem filled. */
+/**
+ * Starts loading what is on disk in a thread of its own. The texts of the options must outlive the registry.
+ * @return NULL with the problem filled.
+ */
 struct registry *registry_create(const struct registry_options *options, struct problem *problem);
 void registry_destroy(struct registry *registry);
 /** Reads the directory again (SIGHUP): new files appear, changed ones are replaced, gone ones are dropped. */
