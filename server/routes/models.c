@@ -1,0 +1,179 @@
+#include "server/routes/models.h"
+#include "server/registry/etag.h"
+#include "server/routes/context.h"
+#include "server/routes/models_encode.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char media_json[] = "application/json";
+static const char media_safetensors[] = "application/vnd.safetensors";
+
+bool models_write_is_small(const struct exchange *exchange) {
+    (void)exchange;
+    return false;
+}
+
+static struct registry *registry_of(const struct exchange *exchange) {
+    return exchange->server->registry;
+}
+
+static bool accepts_json(struct exchange *exchange) {
+    static const char *const offers[] = {media_json};
+    return exchange_negotiate(exchange, offers, 1) == 0;
+}
+
+/* Replies with a document, or with 503 where there was no memory for it. */
+static void reply(struct exchange *exchange, int status, const char *text, size_t length) {
+    if (text == NULL) {
+        problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "no memory for the answer");
+        exchange->problem.retry_after_s = 1;
+        return;
+    }
+    exchange_reply(exchange, status, media_json, text, length);
+    exchange->response.may_compress = true;
+}
+
+static void add_etag(struct exchange *exchange, const struct model *model) {
+    char tag[72];
+    const char *hash = registry_model_sha256(model);
+    snprintf(tag, sizeof tag, "\"%s\"", hash);
+    if (hash[0] != '\0')
+        exchange_add_header(exchange, "ETag", tag);
+}
+
+static bool are_hashed(const struct model *const *models, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!registry_model_is_hashed(models[i]))
+            return false;
+    return true;
+}
+
+enum exchange_outcome models_list(struct exchange *exchange) {
+    const struct model **models;
+    size_t length = 0;
+    if (!exchange_check_query(exchange, NULL, 0) || !accepts_json(exchange))
+        return EXCHANGE_DONE;
+    size_t count = registry_list(registry_of(exchange), &models);
+    bool defers = exchange->may_defer && !are_hashed(models, count);
+    if (!defers) {
+        const char *text = models_encode_list(exchange->arena, models, count, &length);
+        reply(exchange, 200, text, length);
+    }
+    for (size_t i = 0; i < count; i++)
+        registry_release(registry_of(exchange), models[i]);
+    free(models);
+    return defers ? EXCHANGE_DEFER : EXCHANGE_DONE;
+}
+
+static const char *id_of(struct exchange *exchange) {
+    const char *id = exchange->parameters[0];
+    snprintf(exchange->model, sizeof exchange->model, "%s", id);
+    return id;
+}
+
+static struct registry_condition condition_of(struct exchange *exchange) {
+    return (struct registry_condition){exchange_header(exchange, "If-Match"),
+                                       exchange_header(exchange, "If-None-Match")};
+}
+
+/* RFC 9110, section 13.2.2: If-Match that fails is a 412, If-None-Match that fails is a 304 to a reader. */
+static bool is_wanted(struct exchange *exchange, const struct model *model) {
+    struct registry_condition condition = condition_of(exchange);
+    const char *none = condition.if_none_match;
+    condition.if_none_match = NULL;
+    const char *tag = registry_model_sha256(model);
+    if (!etag_condition_holds(&condition, tag, &exchange->problem))
+        return false;
+    condition = (struct registry_condition){.if_none_match = none};
+    if (etag_condition_holds(&condition, tag, &exchange->problem))
+        return true;
+    if (exchange->problem.id == PROBLEM_PRECONDITION) {
+        exchange->problem = (struct problem){.id = PROBLEM_NONE};
+        exchange_reply(exchange, 304, NULL, NULL, 0);
+        add_etag(exchange, model);
+    }
+    return false;
+}
+
+static void show(struct exchange *exchange, const struct model *model) {
+    size_t length = 0;
+    if (!is_wanted(exchange, model))
+        return;
+    const char *text = models_encode_one(exchange->arena, model, &length);
+    reply(exchange, 200, text, length);
+    add_etag(exchange, model);
+}
+
+enum exchange_outcome models_show(struct exchange *exchange) {
+    const char *id = id_of(exchange);
+    if (!exchange_check_query(exchange, NULL, 0) || !accepts_json(exchange) ||
+        !registry_id_check(id, NULL, &exchange->problem))
+        return EXCHANGE_DONE;
+    const struct model *model = registry_acquire(registry_of(exchange), id, &exchange->problem);
+    if (model == NULL)
+        return EXCHANGE_DONE;
+    bool defers = exchange->may_defer && !registry_model_is_hashed(model);
+    if (!defers)
+        show(exchange, model);
+    registry_release(registry_of(exchange), model);
+    return defers ? EXCHANGE_DEFER : EXCHANGE_DONE;
+}
+
+static bool check_media_type(struct exchange *exchange) {
+    const char *given = exchange->content_type;
+    if (strcmp(given, media_safetensors) == 0)
+        return true;
+    if (strcmp(given, "application/x-tar") == 0)
+        problem_set(&exchange->problem, PROBLEM_MEDIA_TYPE, NULL,
+                    "whole transformer models are not served yet; expected one attention layer as %s",
+                    media_safetensors);
+    else
+        problem_set(&exchange->problem, PROBLEM_MEDIA_TYPE, NULL, "expected the media type %s, found %s%.100s%s",
+                    media_safetensors, given[0] != '\0' ? "\"" : "none", given, given[0] != '\0' ? "\"" : "");
+    return false;
+}
+
+static void answer_put(struct exchange *exchange, const struct model *model, bool replaced) {
+    char location[300];
+    size_t length = 0;
+    const char *text = models_encode_one(exchange->arena, model, &length);
+    reply(exchange, replaced ? 200 : 201, text, length);
+    add_etag(exchange, model);
+    snprintf(location, sizeof location, "/models/%s", model->id);
+    if (!replaced)
+        exchange_add_header(exchange, "Location", location);
+}
+
+enum exchange_outcome models_put(struct exchange *exchange) {
+    static const char *const names[] = {"num_heads", "num_kv_heads", "add_zero_attn"};
+    const char *id = id_of(exchange);
+    bool replaced = false;
+    if (!exchange_check_query(exchange, names, sizeof names / sizeof *names) || !accepts_json(exchange) ||
+        !registry_id_check(id, NULL, &exchange->problem) || !check_media_type(exchange))
+        return EXCHANGE_DONE;
+    if (exchange->may_defer)
+        return EXCHANGE_DEFER;
+    struct registry_put_options options = {exchange_query(exchange, names[0]), exchange_query(exchange, names[1]),
+                                           exchange_query(exchange, names[2])};
+    struct registry_condition condition = condition_of(exchange);
+    const struct model *model = registry_put(registry_of(exchange), id, exchange->body_path, &options, &condition,
+                                             &replaced, &exchange->problem);
+    if (model == NULL)
+        return EXCHANGE_DONE;
+    answer_put(exchange, model, replaced);
+    registry_release(registry_of(exchange), model);
+    return EXCHANGE_DONE;
+}
+
+enum exchange_outcome models_delete(struct exchange *exchange) {
+    const char *id = id_of(exchange);
+    struct registry_condition condition = condition_of(exchange);
+    if (!exchange_check_query(exchange, NULL, 0) || !registry_id_check(id, NULL, &exchange->problem))
+        return EXCHANGE_DONE;
+    if (exchange->may_defer)
+        return EXCHANGE_DEFER;
+    if (registry_delete(registry_of(exchange), id, &condition, &exchange->problem))
+        exchange_reply(exchange, 204, NULL, NULL, 0);
+    return EXCHANGE_DONE;
+}
