@@ -9,7 +9,7 @@
 
 /* Names of the format alone: attn_dtype_parse takes "float32" too. */
 static const char *const dtype_names[] = {
-#define DTYPE_NAME(name, text, short_name, bytes) [name] = short_name,
+#define DTYPE_NAME(name, text, short_name, bytes) [(name)] = (short_name),
     ATTN_DTYPE_TABLE(DTYPE_NAME)
 #undef DTYPE_NAME
 };

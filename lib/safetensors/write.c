@@ -33,7 +33,7 @@ static void put_metadata(FILE *to, const struct attn_metadata *metadata, size_t 
 
 static const char *dtype_name(attn_dtype dtype) {
     static const char *const names[] = {
-#define DTYPE_NAME(name, text, short_name, bytes) [name] = short_name,
+#define DTYPE_NAME(name, text, short_name, bytes) [(name)] = (short_name),
         ATTN_DTYPE_TABLE(DTYPE_NAME)
 #undef DTYPE_NAME
     };

@@ -142,7 +142,8 @@ static bool add_model(const struct flag *flag, struct config *config, const char
         free(path);
         return false;
     }
-    models[config->model_count++] = (struct config_model){name, path};
+    models[config->model_count].name = name;
+    models[config->model_count++].path = path;
     return true;
 }
 
