@@ -186,6 +186,11 @@ void sockets_accept(struct event_loop *loop, int listener_fd) {
 
 /* ---- time limits ---- */
 
+/** Readings of the clock come from different places of a turn: a phase may have begun after `now`. */
+static bool is_over(const struct socket *socket, uint64_t now, uint64_t limit) {
+    return now > socket->since_ns && now - socket->since_ns >= limit;
+}
+
 static void cut(struct socket *socket) {
     shutdown(socket->fd, SHUT_RDWR);
 }
@@ -228,7 +233,7 @@ static void watch_idle(struct socket *socket, uint64_t now) {
 
 static void watch_reading(struct socket *socket, uint64_t now, uint64_t limit) {
     struct request *request = socket->request;
-    if (now - socket->since_ns < limit) {
+    if (!is_over(socket, now, limit)) {
         return;
     }
     if (request == NULL || request->state == REQUEST_READING) {
@@ -252,7 +257,7 @@ static void watch_writing(struct socket *socket, uint64_t now, uint64_t limit) {
         socket->progress = taken;
         socket->knows_progress = true;
         socket->since_ns = now;
-    } else if (now - socket->since_ns >= limit) {
+    } else if (is_over(socket, now, limit)) {
         cut(socket);
     }
 }
@@ -270,7 +275,7 @@ void sockets_reap(struct event_loop *loop, uint64_t now) {
         case SOCKET_IDLE:
             watch_idle(socket, now);
             if (socket->phase == SOCKET_IDLE &&
-                (now - socket->since_ns >= idle_limit || (loop->http->is_closing && !loop->is_admin))) {
+                (is_over(socket, now, idle_limit) || (loop->http->is_closing && !loop->is_admin))) {
                 cut(socket);
             }
             break;

@@ -1,103 +1,115 @@
-"""Starts the server for the tests and talks to it with the standard library alone."""
-
-import http.client
+"""The `server` fixture starts build/attnd on a free port; `start_server` starts more, with flags of the test's own."""
 import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("ATTND", str(ROOT / "build" / "attnd"))
+from client import Client
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+ATTND = pathlib.Path(os.environ.get("ATTND", TOP / "build" / "attnd"))
 
 
-class Answer:
-    """A response, read to its end."""
+def wait_until(condition, seconds=20, what="the condition"):
+    """Polls a condition, with a deadline; the only waiting that tests do."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"{what} did not come true within {seconds} s")
 
-    def __init__(self, response):
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
 
-    def json(self):
-        return json.loads(self.body)
+class Server:
+    """A running attnd: its address, its log, its end."""
 
+    def __init__(self, arguments, environment=None):
+        command = [str(ATTND), "--listen", "127.0.0.1:0", "--log-format", "json", *arguments]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ATTND")}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**clean, **(environment or {})})
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        line = wait_until(self._listening, what="the line that says where it listens")
+        self.host, self.port = "127.0.0.1", int(re.search(r"127\.0\.0\.1:(\d+)", line).group(1))
 
-class Service:
-    """A running server on a port of its own choice."""
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
 
-    def __init__(self, log_path, *flags):
-        self.log_path = log_path
-        with open(log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "--listen", "127.0.0.1:0", *flags], stdout=log, stderr=subprocess.STDOUT, cwd=log_path.parent
-            )
-        self.port = self._wait_for_port()
-        self.wait_until_ready()
+    def _listening(self):
+        if self.process.poll() is not None:
+            raise AssertionError("attnd ended: " + "".join(self.lines))
+        return next((line for line in list(self.lines) if "listening on" in line and "admin" not in line), None)
 
-    def log(self):
-        return self.log_path.read_text(errors="replace")
+    def address(self, what):
+        """The address in the log line that begins with `what`."""
+        line = wait_until(lambda: next((one for one in list(self.lines) if what in one), None), what=what)
+        return json.loads(line)["message"].split(" ")[-1]
 
-    def _wait_for_port(self):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            found = re.search(r"127\.0\.0\.1:(\d+)", self.log())
-            if found and found[1] != "0":
-                return int(found[1])
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.01)
-        raise RuntimeError("the server did not start:\n" + self.log())
+    def client(self, **options):
+        return Client(self.host, self.port, **options)
 
-    def wait_until_ready(self):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if self.request("GET", "/readyz").status == 200:
-                return
-            time.sleep(0.01)
-        raise RuntimeError("the server did not get ready:\n" + self.log())
+    def get(self, path, **headers):
+        return self.client().request("GET", path, headers=headers)
 
-    def request(self, method, path, body=None, headers=None, timeout=60):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, body, headers or {})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+    def requests(self, **wanted):
+        """Log lines of requests whose members are as wanted."""
+        lines = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+        return [line for line in lines if line["message"] == "request" and
+                all(line.get(name) == value for name, value in wanted.items())]
 
-    def attention(self, request, **headers):
-        """POSTs a request as JSON; header names are given with underscores."""
-        sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
-        return self.request("POST", "/attention", json.dumps(request), sent)
+    def wait_request(self, **wanted):
+        return wait_until(lambda: self.requests(**wanted), what=f"a log line with {wanted}")[0]
 
-    def stop(self):
+    def metric(self, name):
+        text = self.get("/metrics").text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
+        return float(found.group(1)) if found else 0.0
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self, seconds=30):
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=40)
+            self.signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(5)
+        self.process.stderr.close()
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory):
-    """A function that starts a server with flags of its own; all are stopped at the end."""
-    started = []
+@pytest.fixture
+def start_server(tmp_path):
+    running = []
 
-    def start(*flags):
-        service = Service(tmp_path_factory.mktemp("attnd") / "log", *flags)
-        started.append(service)
-        return service
+    def start(*arguments, environment=None):
+        models = tmp_path / "models"
+        models.mkdir(exist_ok=True)
+        if "--models" not in arguments:
+            arguments = ("--models", str(models), *arguments)
+        running.append(Server([str(argument) for argument in arguments], environment))
+        return running[-1]
 
     yield start
-    for service in started:
-        service.stop()
+    for one in running:
+        one.kill()
 
 
 @pytest.fixture(scope="session")
-def server(start_server, tmp_path_factory):
-    """The server that most tests share: it must still answer when they are done."""
-    service = start_server("--models", str(tmp_path_factory.mktemp("models")))
-    yield service
-    assert service.process.poll() is None, "the server died:\n" + service.log()
+def server(tmp_path_factory):
+    """One server with default settings and an empty models directory, for all tests that do not change it."""
+    one = Server(["--models", str(tmp_path_factory.mktemp("models"))])
+    yield one
+    one.kill()
