@@ -21,8 +21,7 @@
 
 static void send_raw(int fd, int status, const char *reason, enum problem_id id) {
     char body[512], text[1024];
-    int length = snprintf(body, sizeof body,
-                          "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
+    int length = snprintf(body, sizeof body, "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
                           problem_urn(id), problem_title(id), status, reason);
     length = snprintf(text, sizeof text,
                       "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
