@@ -29,12 +29,16 @@ typedef enum attn_form {
     ATTN_FORM_COUNT
 } attn_form;
 
-/** Analyses of the softmax weights, over rows that attend to something. p_i = i + offset. Natural logarithms. */
+/**
+ * Analyses of the softmax weights, over rows that attend to something: others count in no mean, and are 0 in (H, L). A
+ * mean over no rows is 0. p_i = i + offset. Natural logarithms. H counts the chosen heads, T all columns of the weights
+ * (those behind the keys too). A key that key_lengths or key_padding_mask call padding does not exist.
+ */
 typedef enum attn_analysis {
     ATTN_ANALYSIS_ENTROPY,         /**< (H, L): -sum_j w log w (Shannon 1948), in nats */
     ATTN_ANALYSIS_MEAN_DISTANCE,   /**< (H): mean over rows of sum_j w_ij |p_i - j| (Vig and Belinkov 2019) */
     ATTN_ANALYSIS_HEAD_DISTANCE,   /**< (H, H): sqrt of the Jensen-Shannon divergence of two heads' rows, row mean
-                                        (Clark et al. 2019; Endres and Schindelin 2003) */
+                                        (Clark et al. 2019; Endres and Schindelin 2003); rows are scaled to sum 1 */
     ATTN_ANALYSIS_HEAD_CONFIDENCE, /**< (H): mean over rows of the largest weight (Voita et al. 2019) */
     ATTN_ANALYSIS_RECEIVED,        /**< (H, T): mean over rows of each column */
     ATTN_ANALYSIS_SINK,            /**< (H): mean weight on the first key that is no padding (Xiao et al. 2024) */
@@ -42,8 +46,10 @@ typedef enum attn_analysis {
     ATTN_ANALYSIS_DIAGONAL,        /**< (H): mean weight on key p_i, over rows where it exists */
     ATTN_ANALYSIS_PREVIOUS,        /**< (H): on key p_i - 1 */
     ATTN_ANALYSIS_NEXT,            /**< (H): on key p_i + 1 */
-    ATTN_ANALYSIS_DUPLICATE,       /**< (H): on earlier places of the same token (needs tokens) */
-    ATTN_ANALYSIS_INDUCTION,       /**< (H): on the places right after those (Olsson et al. 2022) (needs tokens) */
+    ATTN_ANALYSIS_DUPLICATE,       /**< (H): summed over earlier places j < p_i of the same token, over rows that have
+                                        such places (Wang et al. 2022) (needs tokens) */
+    ATTN_ANALYSIS_INDUCTION,       /**< (H): over the places j + 1 right after those (Olsson et al. 2022) (needs
+                                        tokens) */
     ATTN_ANALYSIS_COUNT
 } attn_analysis;
 
@@ -70,7 +76,11 @@ ATTN_API const char *attn_fusion_name(attn_fusion fusion);
 /** Bit of a form, analysis or internal in a set. */
 #define ATTN_BIT(member) (1U << (unsigned)(member))
 
-/** What a caller wants back. Start from ATTN_WANT_DEFAULTS. Arrays stay the caller's. */
+/**
+ * What a caller wants back. Start from ATTN_WANT_DEFAULTS. Arrays stay the caller's and are read by attn_plan_create
+ * only. Forms and analyses are over the chosen heads; output, present keys and internals over all of them. Ranges and
+ * top_k cut the forms, not the analyses; rollout and flow are over all layers, whatever layers are chosen.
+ */
 struct attn_want {
     bool output;            /**< default true */
     bool present;           /**< present_key, present_value */

@@ -15,18 +15,25 @@
 extern "C" {
 #endif
 
-/** Tensors to attend over. Views stay the caller's and must outlive the plan. float32 or float64, all alike. */
+/**
+ * Tensors to attend over. Views stay the caller's and must outlive the plan. float32 or float64, all alike, any
+ * strides.
+ *
+ * The columns that a layer's bias_k and add_zero_attn add stand behind the T keys: the last axis of the weights is then
+ * longer than attn_dims.key_length, as it is in PyTorch.
+ */
 struct attn_inputs {
     struct attn_view query;      /**< rank 2 (L, E), 3 (N, L, E) or 4 (N, H, L, D) */
     struct attn_view key, value; /**< the query's rank; not given: key is query, value is key */
     size_t num_heads;            /**< 0: 1 at rank 2 and 3, the shape's at rank 4; with a layer, the layer's */
     size_t num_kv_heads;         /**< 0: num_heads */
-    struct attn_view past_key, past_value; /**< (N, Hkv, P, D) and (N, Hkv, P, Dv): put before key and value */
+    struct attn_view past_key, past_value; /**< (N, Hkv, P, D) and (N, Hkv, P, Dv): put before key and value; the
+                                                 batch axis may be missing where the query's is */
     const struct attn_layer *layer;        /**< NULL: no projections */
-    struct attn_sdpa_options options; /**< past_length and unmasked_tail are set by the plan */
+    struct attn_sdpa_options options;      /**< past_length and unmasked_tail are set by the plan */
 };
 
-/** Weights that were computed elsewhere. */
+/** Weights that were computed elsewhere, taken as a softmax's. attn_want.output means nothing here. */
 struct attn_given {
     struct attn_view weights; /**< (H, L, T), (N, H, L, T) or (layers, N, H, L, T), any strides */
     /** int64 token numbers, (N, L) and (N, T): equal numbers are equal tokens; for duplicate and induction. */
@@ -40,9 +47,9 @@ struct attn_plan;
 struct attn_plan_cost {
     double flops;
     double exponentials;
-    size_t result_elements;        /**< all tensors of the result together */
-    size_t result_bytes;           /**< memory of the result */
-    size_t scratch_bytes;          /**< held while it runs, beside a lane's */
+    size_t result_elements; /**< all tensors of the result together */
+    size_t result_bytes;    /**< memory of the result */
+    size_t scratch_bytes;   /**< held while it runs, beside a lane's */
     size_t scratch_bytes_per_lane;
 };
 

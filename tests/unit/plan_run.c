@@ -1,0 +1,204 @@
+/** Running plans: warnings, cancellation, costs, memory of results, and the loops' logarithm. */
+#include "lib/aggregate/loops.h"
+#include "tests/golden/runner/lanes.h"
+#include <attn/attn.h>
+
+#include <check.h>
+#include <math.h>
+#include <string.h>
+
+static float *some_numbers(size_t count) {
+    float *numbers = malloc(count * sizeof *numbers);
+    ck_assert_ptr_nonnull(numbers);
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = (float)((i * 2654435761U) % 1000U) / 500.0F - 1.0F;
+    return numbers;
+}
+
+static struct attn_result *run(const struct attn_inputs *inputs, const struct attn_want *want,
+                               const struct attn_execution *execution) {
+    struct attn_plan *plan;
+    struct attn_result *result;
+    struct attn_error error = {0};
+    ck_assert_msg(attn_plan_create(&plan, inputs, want, &error) == ATTN_OK, "%s: %s", error.field, error.message);
+    ck_assert_msg(attn_plan_run(plan, execution, &result, &error) == ATTN_OK, "%s: %s", error.field, error.message);
+    attn_plan_destroy(plan);
+    return result;
+}
+
+START_TEST(rows_that_attend_to_nothing_and_likely_mistakes_are_warned_of) {
+    float *numbers = some_numbers(2 * 2 * 4);
+    unsigned char mask[] = {1, 0, 0, 0};
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 3, (size_t[]){2, 2, 4}),
+                                 .num_heads = 2,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    inputs.options.attn_mask = attn_view_contiguous(mask, ATTN_BOOL, 2, (size_t[]){2, 2});
+    struct attn_result *result = run(&inputs, &want, NULL);
+    ck_assert_uint_eq(result->warning_count, 2);
+    ck_assert_str_eq(result->warnings[0].field, "attn_mask");
+    ck_assert_str_eq(result->warnings[1].field, "attn_mask");
+    ck_assert_str_eq(result->warnings[1].detail, "2 query rows attend to nothing");
+    attn_result_destroy(result);
+    free(numbers);
+}
+END_TEST
+
+START_TEST(a_negative_causal_offset_is_warned_of_and_no_mask_is_not) {
+    float *numbers = some_numbers(3 * 4);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){3, 4}),
+                                 .key = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){2, 4}),
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    struct attn_result *result = run(&inputs, &want, NULL);
+    ck_assert_uint_eq(result->warning_count, 0);
+    attn_result_destroy(result);
+    inputs.options.is_causal = true;
+    inputs.options.causal_alignment = ATTN_CAUSAL_BOTTOM_RIGHT;
+    result = run(&inputs, &want, NULL);
+    ck_assert_uint_eq(result->warning_count, 2);
+    ck_assert_str_eq(result->warnings[0].field, "is_causal");
+    ck_assert_str_eq(result->warnings[1].detail, "1 query row attends to nothing");
+    attn_result_destroy(result);
+    free(numbers);
+}
+END_TEST
+
+static bool always(void *context) {
+    (void)context;
+    return true;
+}
+
+START_TEST(a_cancelled_run_leaves_no_result) {
+    float *numbers = some_numbers(64 * 8);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){64, 8}),
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_given given = {.weights = attn_view_contiguous(numbers, ATTN_FLOAT32, 3, (size_t[]){1, 16, 32})};
+    struct attn_execution execution = {.is_cancelled = always};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    struct attn_result *result = NULL;
+    struct attn_plan *plan;
+    ck_assert_int_eq(attn_plan_create(&plan, &inputs, &want, NULL), ATTN_OK);
+    ck_assert_int_eq(attn_plan_run(plan, &execution, &result, NULL), ATTN_ECANCELLED);
+    attn_plan_destroy(plan);
+    ck_assert_int_eq(attn_plan_create_given(&plan, &given, &want, NULL), ATTN_OK);
+    ck_assert_int_eq(attn_plan_run(plan, &execution, &result, NULL), ATTN_ECANCELLED);
+    attn_plan_destroy(plan);
+    ck_assert_ptr_null(result);
+    free(numbers);
+}
+END_TEST
+
+START_TEST(a_large_result_is_aligned_costed_and_the_mean_of_its_heads) {
+    enum { LENGTH = 520, HEADS = 4, WIDTH = 16 };
+    float *numbers = some_numbers((size_t)LENGTH * WIDTH);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){LENGTH, WIDTH}),
+                                 .num_heads = HEADS,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    want.forms |= ATTN_BIT(ATTN_FORM_PER_HEAD) | ATTN_BIT(ATTN_FORM_MAX);
+    inputs.options.is_causal = true;
+    struct attn_plan *plan;
+    ck_assert_int_eq(attn_plan_create(&plan, &inputs, &want, NULL), ATTN_OK);
+    struct attn_plan_cost cost = attn_plan_cost(plan);
+    const size_t cells = (size_t)LENGTH * LENGTH;
+    ck_assert_uint_eq(cost.result_elements, (HEADS + 2) * cells + (size_t)LENGTH * WIDTH);
+    ck_assert_uint_ge(cost.result_bytes, cost.result_elements * sizeof(float));
+    ck_assert(cost.flops > 0 && cost.exponentials > 0);
+    attn_plan_destroy(plan);
+    struct attn_result *result = run(&inputs, &want, &(struct attn_execution){.executor = &golden_lanes});
+    const float *per_head = attn_result_find(result, ATTN_GROUP_WEIGHTS, "per_head")->values.data;
+    const float *average = attn_result_find(result, ATTN_GROUP_WEIGHTS, "average")->values.data;
+    const float *largest = attn_result_find(result, ATTN_GROUP_WEIGHTS, "max")->values.data;
+    for (size_t i = 0; i < result->tensor_count; i++)
+        ck_assert_uint_eq((uintptr_t)result->tensors[i].values.data % 64, 0);
+    for (size_t i = 0; i < cells; i++) {
+        float sum = 0, most = 0;
+        for (size_t head = 0; head < HEADS; head++) {
+            sum += per_head[head * cells + i];
+            most = fmaxf(most, per_head[head * cells + i]);
+        }
+        ck_assert_float_eq_tol(average[i], sum / HEADS, 1e-6F);
+        ck_assert(largest[i] == most);
+    }
+    attn_result_destroy(result);
+    free(numbers);
+}
+END_TEST
+
+START_TEST(the_limit_counts_tensors_one_by_one_and_not_streamed_heads) {
+    enum { LENGTH = 64 };
+    float *numbers = some_numbers((size_t)LENGTH * 8);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){LENGTH, 8}),
+                                 .num_heads = 8,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    want.max_elements = (size_t)LENGTH * LENGTH;
+    want.analyses = ATTN_BIT(ATTN_ANALYSIS_ENTROPY) | ATTN_BIT(ATTN_ANALYSIS_HEAD_DISTANCE);
+    attn_result_destroy(run(&inputs, &want, NULL));
+    free(numbers);
+}
+END_TEST
+
+/* libm is the judge; awkward counts so that every vector tail is met. */
+START_TEST(entropy_is_that_of_libm_at_every_length_and_magnitude) {
+    for (size_t count = 0; count <= 67; count++) {
+        double row[67];
+        float narrow[67];
+        double expected = 0, expected_narrow = 0;
+        for (size_t j = 0; j < count; j++) {
+            row[j] = j % 5 == 3 ? 0 : ldexp(1 + (double)(j * 37 % 101) / 101, -(int)(j * 13 % 120));
+            narrow[j] = (float)row[j];
+            expected -= row[j] > 0 ? row[j] * log(row[j]) : 0;
+            expected_narrow -= narrow[j] > 0 ? (double)narrow[j] * log((double)narrow[j]) : 0;
+        }
+        ck_assert_double_eq_tol(attn_loops_of(ATTN_FLOAT64)->entropy(row, count), expected,
+                                1e-14 * (1 + fabs(expected)));
+        ck_assert_double_eq_tol(attn_loops_of(ATTN_FLOAT32)->entropy(narrow, count), expected_narrow,
+                                1e-6 * (1 + fabs(expected_narrow)));
+    }
+}
+END_TEST
+
+/* Rows (1/2, 1/2) and ((1+e)/2, (1-e)/2): their divergence by log1p, in long double. */
+static long double expected_divergence(long double e) {
+    long double total = 0;
+    for (int side = -1; side <= 1; side += 2) {
+        long double p = 0.5L, q = (1 + side * e) / 2, m = (p + q) / 2;
+        total += p * log1pl((p - m) / m) + q * log1pl((q - m) / m);
+    }
+    return total / 2;
+}
+
+START_TEST(divergence_of_near_rows_does_not_cancel) {
+    double left[2] = {0.5, 0.5}, right[2];
+    for (int power = 1; power < 24; power++) {
+        long double e = ldexpl(1, -power);
+        right[0] = (double)((1 + e) / 2);
+        right[1] = (double)((1 - e) / 2);
+        double expected = (double)expected_divergence(e);
+        double found = attn_loops_of(ATTN_FLOAT64)->divergence(left, right, 2, 1, 1);
+        double noise = ldexp(1, 2 * power - 62); /* of the expected number itself */
+        ck_assert_msg(fabs(found - expected) <= (1e-13 + noise) * expected, "2^-%d: %.17g, not %.17g", power, found,
+                      expected);
+    }
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("plan_run");
+    TCase *cases = tcase_create("running");
+    tcase_add_test(cases, rows_that_attend_to_nothing_and_likely_mistakes_are_warned_of);
+    tcase_add_test(cases, a_negative_causal_offset_is_warned_of_and_no_mask_is_not);
+    tcase_add_test(cases, a_cancelled_run_leaves_no_result);
+    tcase_add_test(cases, a_large_result_is_aligned_costed_and_the_mean_of_its_heads);
+    tcase_add_test(cases, the_limit_counts_tensors_one_by_one_and_not_streamed_heads);
+    tcase_add_test(cases, entropy_is_that_of_libm_at_every_length_and_magnitude);
+    tcase_add_test(cases, divergence_of_near_rows_does_not_cancel);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
