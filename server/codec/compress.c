@@ -34,9 +34,14 @@ static uInt at_most_uint(size_t count) {
     return count < UINT_MAX ? (uInt)count : UINT_MAX;
 }
 
+/* A gzip stream is one member or several, one behind the other (RFC 1952, section 2.2). */
+static bool another_member_follows(enum coding coding, const unsigned char *bytes, size_t left) {
+    return coding == CODING_GZIP && left >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B;
+}
+
 /* Runs the stream to its end or to what is wrong with it. Counts of zlib are 32 bits, so it goes by pieces. */
-static int inflate_all(z_stream *stream, const unsigned char *bytes, size_t length, unsigned char *to, size_t room,
-                       size_t *read, size_t *written) {
+static int inflate_all(z_stream *stream, enum coding coding, const unsigned char *bytes, size_t length,
+                       unsigned char *to, size_t room, size_t *read, size_t *written) {
     int status = Z_OK;
     *read = *written = 0;
     while (status == Z_OK) {
@@ -48,6 +53,9 @@ static int inflate_all(z_stream *stream, const unsigned char *bytes, size_t leng
         status = inflate(stream, Z_NO_FLUSH);
         *read += in - stream->avail_in;
         *written += out - stream->avail_out;
+        if (status == Z_STREAM_END && another_member_follows(coding, bytes + *read, length - *read)) {
+            status = inflateReset(stream);
+        }
     }
     return status;
 }
@@ -60,7 +68,7 @@ static bool expand_into(enum coding coding, const unsigned char *bytes, size_t l
         return fail_memory(problem);
     }
     size_t read;
-    int status = inflate_all(&stream, bytes, length, to, room, &read, written);
+    int status = inflate_all(&stream, coding, bytes, length, to, room, &read, written);
     inflateEnd(&stream);
     if (*written == room) {
         return fail_size(problem, room - 1);

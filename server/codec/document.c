@@ -156,7 +156,7 @@ static bool read_null(struct reader *reader, const char *pointer, bool *is_null)
 static bool read_member(struct builder *builder, struct field *field) {
     struct reader *reader = &builder->reader;
     struct pointer_text base = field_pointer(field->name);
-    const char *name = NULL;
+    const char *name = "";
     size_t length = 0;
     bool is_null = false;
     if (!read_key(reader, base.text, &name, &length)) {
@@ -274,7 +274,7 @@ static bool read_field(struct builder *builder, const struct field_spec *spec, s
 
 static bool read_entry(struct builder *builder) {
     struct reader *reader = &builder->reader;
-    const char *name = NULL;
+    const char *name = "";
     size_t length = 0;
     bool is_null = false;
     if (!read_key(reader, "", &name, &length)) {
