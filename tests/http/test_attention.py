@@ -11,6 +11,7 @@ import zlib
 import numpy
 import pytest
 
+import ask
 import safetensors_file
 
 IDENTITY = [[1, 0], [0, 1]]
@@ -19,7 +20,7 @@ STATE = {"in_proj_weight": IDENTITY * 3, "out_proj.weight": IDENTITY, "out_proj.
 
 
 def answer_of(server, request, **headers):
-    answer = server.attention(request, **headers)
+    answer = ask.attention(server, request, **headers)
     assert answer.status == 200, answer.body
     return answer.json()
 
@@ -218,7 +219,7 @@ ONE = {"query": IDENTITY, "weights": "per_head", "return_output": False}
 
 
 def test_one_tensor_as_npy(server):
-    answer = server.attention(ONE, Accept="application/x-npy")
+    answer = ask.attention(server, ONE, Accept="application/x-npy")
     assert answer.status == 200, answer.body
     values = numpy.load(io.BytesIO(answer.body))
     assert values.dtype == numpy.float32 and values.shape == (1, 2, 2)
@@ -226,7 +227,7 @@ def test_one_tensor_as_npy(server):
 
 
 def test_one_tensor_as_octets(server):
-    answer = server.attention(ONE, Accept="application/octet-stream")
+    answer = ask.attention(server, ONE, Accept="application/octet-stream")
     assert answer.status == 200, answer.body
     assert answer.headers["X-Tensor-Shape"].replace(" ", "") in ("1,2,2", "[1,2,2]")
     assert answer.headers["X-Tensor-Dtype"] == "float32"
@@ -234,26 +235,26 @@ def test_one_tensor_as_octets(server):
 
 
 def test_one_tensor_as_csv(server):
-    answer = server.attention(ONE | {"digits": 3}, Accept="text/csv")
+    answer = ask.attention(server, ONE | {"digits": 3}, Accept="text/csv")
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"].startswith("text/csv")
     assert answer.body.split() == [b"0.67,0.33", b"0.33,0.67"]
 
 
 def test_a_type_for_one_tensor_gives_way_to_json_where_that_is_taken_too(server):
-    answer = server.attention({"query": IDENTITY}, Accept="text/csv, application/json;q=0.1")
+    answer = ask.attention(server, {"query": IDENTITY}, Accept="text/csv, application/json;q=0.1")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
 
 
 def test_json_may_have_a_charset(server):
-    answer = server.attention(ONE, Content_Type="application/json; charset=utf-8")
+    answer = ask.attention(server, ONE, Content_Type="application/json; charset=utf-8")
     assert answer.status == 200
 
 
 def test_safetensors_names_say_where_a_tensor_stands(server):
     request = {"query": IDENTITY, "top_k": 1, "analyses": ["sink"], "internals": ["context"]}
-    answer = server.attention(request, Accept="application/vnd.safetensors")
+    answer = ask.attention(server, request, Accept="application/vnd.safetensors")
     tensors, metadata = safetensors_file.read(answer.body)
     assert set(tensors) == {"output", "weights.average.indices", "weights.average.values", "analyses.sink",
                             "internals.context"}  # fmt: skip
@@ -263,7 +264,7 @@ def test_safetensors_names_say_where_a_tensor_stands(server):
 
 def test_safetensors_names_of_pairs(server):
     request = {"attention_weights": [[[[[1]]]]], "pairs": [[0, 0]]}
-    answer = server.attention(request, Accept="application/vnd.safetensors")
+    answer = ask.attention(server, request, Accept="application/vnd.safetensors")
     assert set(safetensors_file.read(answer.body)[0]) == {"pairs.0.0.weights.average"}
 
 
@@ -271,13 +272,13 @@ def test_safetensors_names_of_pairs(server):
 def test_bodies_may_be_compressed(server, coding):
     text = json.dumps(ONE).encode()
     body = zlib.compress(text) if coding == "deflate" else gzip.compress(text)
-    answer = server.request("POST", "/attention", body, {"Content-Type": "application/json", "Content-Encoding": coding})
+    answer = ask.request(server, "POST", "/attention", body, {"Content-Type": "application/json", "Content-Encoding": coding})
     assert answer.status == 200, answer.body
 
 
 def test_answers_are_compressed_where_that_is_taken(server):
     request = {"query": numpy.ones((64, 8)).tolist(), "weights": "per_head"}
-    answer = server.attention(request, Accept_Encoding="gzip")
+    answer = ask.attention(server, request, Accept_Encoding="gzip")
     assert answer.headers["Content-Encoding"] == "gzip"
     assert len(json.loads(gzip.decompress(answer.body))["output"]) == 64
 
@@ -310,21 +311,21 @@ def test_many_clients_at_once_get_their_own_answers(server):
 
 def test_more_elements_than_allowed_are_refused_before_they_are_made(start_server):
     small = start_server("--max-elements", "1000")
-    answer = small.attention({"query": [[1]] * 40, "weights": "per_head"})
+    answer = ask.attention(small, {"query": [[1]] * 40, "weights": "per_head"})
     assert (answer.status, answer.json()["type"]) == (422, "urn:attnd:problem:too-many-elements")
-    assert small.attention({"query": [[1]] * 40, "weights": "none"}).status == 200
-    too_long = small.attention({"query": [[1]] * 1001})
+    assert ask.attention(small, {"query": [[1]] * 40, "weights": "none"}).status == 200
+    too_long = ask.attention(small, {"query": [[1]] * 1001})
     assert (too_long.status, too_long.json()["pointer"]) == (422, "/query")
 
 
 def test_a_deadline_stops_the_work(server):
     request = {"query": {"shape": [8000, 64], "dtype": "float16", "base64": base64.b64encode(bytes(8000 * 128)).decode()}}
-    answer = server.attention(request | {"weights": "none", "num_heads": 8}, Request_Timeout_Ms="1")
+    answer = ask.attention(server, request | {"weights": "none", "num_heads": 8}, Request_Timeout_Ms="1")
     assert answer.status == 504
     assert answer.json()["type"] == "urn:attnd:problem:deadline-passed"
 
 
 def test_bodies_beyond_max_body_are_refused(start_server):
     small = start_server("--max-body", "1K")
-    answer = small.attention({"query": [[1]] * 1000})
+    answer = ask.attention(small, {"query": [[1]] * 1000})
     assert (answer.status, answer.json()["type"]) == (413, "urn:attnd:problem:body-too-large")

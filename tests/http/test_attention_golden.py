@@ -6,6 +6,7 @@ import pathlib
 import numpy
 import pytest
 
+import ask
 import safetensors_file
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / "golden" / "data"
@@ -117,7 +118,7 @@ def check(case, tensors, answer):
 
 @pytest.mark.parametrize("case, tensors", SAMPLE, ids=[case["name"] for case, _ in SAMPLE])
 def test_as_json(server, case, tensors):
-    answer = server.attention(json_request(case, tensors))
+    answer = ask.attention(server, json_request(case, tensors))
     assert answer.status == 200, answer.body
     check(case, tensors, flatten(answer.json()))
 
@@ -126,7 +127,7 @@ def test_as_json(server, case, tensors):
 def test_as_safetensors(server, case, tensors):
     body = safetensors_file.write(inputs_of(case, tensors), {"request": json.dumps(fields_of(case))})
     media = {"Content-Type": "application/vnd.safetensors", "Accept": "application/vnd.safetensors"}
-    answer = server.request("POST", "/attention", body, media)
+    answer = ask.request(server, "POST", "/attention", body, media)
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"] == "application/vnd.safetensors"
     found, metadata = safetensors_file.read(answer.body)

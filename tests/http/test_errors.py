@@ -6,13 +6,15 @@ import pathlib
 import pytest
 import yaml
 
+import ask
+
 CASES = yaml.safe_load((pathlib.Path(__file__).parent / "error_cases.yaml").read_text())
 
 
 def send(server, case):
     text = case["text"] if "text" in case else json.dumps(case["body"]) if "body" in case else None
     headers = case.get("headers", {"Content-Type": "application/json"})
-    return server.request(case.get("method", "POST"), case.get("path", "/attention"), text, headers)
+    return ask.request(server, case.get("method", "POST"), case.get("path", "/attention"), text, headers)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"].replace(" ", "_"))

@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+import ask
+
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data" / "JSONTestSuite" / "test_parsing"
 FILES = [file for file in sorted(FOLDER.glob("*.json")) if file.name[0] in "ny"]
 
@@ -15,7 +17,7 @@ def test_the_suite_is_there():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_file(server, file):
     text = file.read_bytes()
-    answer = server.request("POST", "/attention", text, {"Content-Type": "application/json"})
+    answer = ask.request(server, "POST", "/attention", text, {"Content-Type": "application/json"})
     problem = answer.json()
     if file.name.startswith("n_"):
         assert answer.status == 400, problem

@@ -13,6 +13,8 @@ from openapi_spec_validator import validate
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
+import ask
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENT = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 REQUEST = DOCUMENT["components"]["schemas"]["AttentionRequest"]
@@ -34,23 +36,23 @@ def test_it_is_valid():
 
 
 def test_the_server_serves_it(server):
-    answer = server.request("GET", "/openapi.yaml")
+    answer = ask.request(server, "GET", "/openapi.yaml")
     assert answer.status == 200
     assert yaml.safe_load(answer.body) == DOCUMENT
-    answer = server.request("GET", "/openapi.json")
+    answer = ask.request(server, "GET", "/openapi.json")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json() == json.loads(json.dumps(DOCUMENT))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_work(server, name):
-    answer = server.attention(EXAMPLES[name]["value"])
+    answer = ask.attention(server, EXAMPLES[name]["value"])
     assert answer.status == 200, answer.body
 
 
 def test_every_field_is_known_to_the_server(server):
     for name in REQUEST["properties"]:
-        problem = server.attention({"query": [[1]], name: {"?": "?"}}).json()
+        problem = ask.attention(server, {"query": [[1]], name: {"?": "?"}}).json()
         assert "no field of this name" not in problem["detail"], problem
 
 
@@ -83,7 +85,7 @@ NAMED = {
 
 @pytest.mark.parametrize("name", NAMED)
 def test_lists_of_names_are_the_servers(server, name):
-    detail = server.attention(NAMED[name]).json()["detail"]
+    detail = ask.attention(server, NAMED[name]).json()["detail"]
     listed = re.findall(r'"(\w+)"', detail.split(", found")[0])
     assert listed and set(listed) == set(enum_of(name))
 
