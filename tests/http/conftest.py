@@ -1,4 +1,5 @@
 """The `server` fixture starts build/attnd on a free port; `start_server` starts more, with flags of the test's own."""
+import http.client
 import json
 import os
 import pathlib
@@ -27,6 +28,16 @@ def wait_until(condition, seconds=20, what="the condition"):
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
+class Answer:
+    """A response, read to its end by the standard library's client."""
+
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
 class Server:
     """A running attnd: its address, its log, its end."""
 
@@ -53,6 +64,19 @@ class Server:
         """The address in the log line that begins with `what`."""
         line = wait_until(lambda: next((one for one in list(self.lines) if what in one), None), what=what)
         return json.loads(line)["message"].split(" ")[-1]
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers or {})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def attention(self, request, **headers):
+        """POSTs a request as JSON; header names are given with underscores."""
+        sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return self.request("POST", "/attention", json.dumps(request), sent)
 
     def client(self, **options):
         return Client(self.host, self.port, **options)

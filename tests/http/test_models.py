@@ -64,6 +64,18 @@ def wait_until(claim, seconds=20):
     raise AssertionError("it did not happen in time")
 
 
+@pytest.fixture(name="start_server")
+def start_ready_server(start_server):
+    """The common fixture, and a wait until the models are loaded."""
+
+    def start(*arguments):
+        started = start_server(*arguments)
+        wait_until(lambda: started.request("GET", "/readyz").status == 200)
+        return started
+
+    return start
+
+
 @pytest.fixture
 def service(start_server, tmp_path):
     """A server with a models directory of its own, in service.models."""
