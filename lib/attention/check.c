@@ -287,7 +287,7 @@ attn_status attn_sdpa_resolve(struct sdpa_problem *p, const struct attn_view *qu
  * A block's scores are to stay in the second-level cache between the two products, and a block needs rows enough for
  * the products to pay for packing the keys.
  */
-enum { MOST_ROWS = 256, SHORT_ROWS = 128, SHORT_KEYS = 1024, FEWEST_ROWS = 8, STEP_KEYS = 512 };
+enum { MOST_ROWS = 256, SHORT_ROWS = 128, BANDED_ROWS = 64, SHORT_KEYS = 1024, FEWEST_ROWS = 8, STEP_KEYS = 512 };
 static const size_t held_bytes = (size_t)1 << 20;
 
 static size_t smaller(size_t left, size_t right) {
@@ -305,7 +305,8 @@ static bool is_scattered(const struct attn_view *mask) {
 
 void attn_sdpa_plan_blocks(struct sdpa_problem *p) {
     p->block_keys = p->holds_rows ? p->key_length : smaller(p->key_length, STEP_KEYS);
-    p->block_rows = p->key_length > SHORT_KEYS ? MOST_ROWS : SHORT_ROWS;
+    const bool is_banded = p->options.is_causal || p->options.window_left >= 0 || p->options.window_right >= 0;
+    p->block_rows = p->key_length > SHORT_KEYS ? MOST_ROWS : is_banded ? BANDED_ROWS : SHORT_ROWS;
     while (p->block_rows > FEWEST_ROWS && p->block_rows * p->block_keys * p->element_bytes > held_bytes)
         p->block_rows /= 2;
     p->block_rows = smaller(p->block_rows, p->query_length);
