@@ -17,7 +17,7 @@ static bool matches(const char *pattern, const char *path, struct route_span *pa
         path++;
     }
     const char *rest = strchr(pattern, '}');
-    if (rest == NULL || index >= MAX_PARAMETERS) {
+    if (rest == NULL || index >= MAX_PARAMETERS || *path == '/') {
         return false;
     }
     size_t length = strcspn(path, "/");

@@ -1,0 +1,288 @@
+"""The server as such: framing, limits, time limits, crowds, keys, drain. Raw sockets, no sleeps."""
+import signal
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from client import Client
+from conftest import wait_until
+
+PROBLEM = "urn:attnd:problem:"
+
+
+def problem_of(response, status, kind):
+    assert (response.status, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = response.json
+    assert problem["type"] == PROBLEM + kind and problem["status"] == status
+    assert problem["title"] and problem["detail"]
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem
+
+
+def raw(server, text):
+    client = server.client()
+    client.send(text.encode("latin-1"))
+    return client, client.receive()
+
+
+def test_health_and_version_answer_with_the_headers_of_every_response(server):
+    for path, body in [("/livez", {"live": True}), ("/readyz", {"ready": True, "reasons": []})]:
+        response = server.get(path)
+        assert response.status == 200 and response.json == body
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert len(response.headers["x-request-id"]) >= 16
+        assert "compute;dur=" in response.headers["server-timing"]
+    assert server.get("/version").json["name"] == "attnd"
+    assert server.get("/openapi.json").json["openapi"].startswith("3.1")
+    assert server.get("/openapi.yaml").text.startswith("openapi: ")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("two lengths", "Content-Length: 3\r\nContent-Length: 3\r\n"),
+    ("different lengths", "Content-Length: 3\r\nContent-Length: 4\r\n"),
+    ("length and chunks", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
+    ("stacked codings", "Transfer-Encoding: gzip, chunked\r\n"),
+    ("identity", "Transfer-Encoding: identity\r\n"),
+    ("a space before the colon", "Content-Length : 3\r\n"),
+    ("two hosts", "Host: other\r\n"),
+    ("a signed length", "Content-Length: +3\r\n"),
+])
+def test_ambiguous_framing_is_a_400_and_ends_the_connection(server, name, text):
+    client, response = raw(server, f"POST /livez HTTP/1.1\r\nHost: a\r\n{text}\r\nabcGET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert response.status == 400
+    assert client.is_closed()
+
+
+def test_a_nul_in_the_path_does_not_cut_it(server):
+    problem_of(server.get("/livez%00"), 404, "not-found")
+
+
+def test_requests_follow_each_other_on_one_connection(server):
+    client = server.client()
+    for _ in range(50):
+        assert client.request("GET", "/livez").status == 200
+    client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 10)
+    assert [client.receive().status for _ in range(10)] == [200] * 10
+
+
+def test_http_1_0_is_answered_and_closed(server):
+    client, response = raw(server, "GET /livez HTTP/1.0\r\n\r\n")
+    assert response.status == 200 and client.is_closed()
+
+
+def test_head_goes_wherever_get_does(server):
+    client = server.client()
+    for path in ("/livez", "/metrics", "/openapi.yaml", "/version"):
+        response = client.request("HEAD", path)
+        assert response.status == 200 and int(response.headers["content-length"]) > 0
+    assert client.request("GET", "/livez").status == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "BREW"])
+def test_other_methods_are_a_405_that_lists_the_right_ones(server, method):
+    client = server.client()
+    response = client.request(method, "/livez", body=b"xyz")
+    problem_of(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.request("GET", "/livez").status == 200, "the body must not be taken for a request"
+
+
+def test_options_lists_the_methods(server):
+    response = server.client().request("OPTIONS", "/livez")
+    assert (response.status, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+
+
+def test_unknown_paths_parameters_and_expectations_say_so(server):
+    problem_of(server.get("/nothing"), 404, "not-found")
+    assert problem_of(server.get("/livez?colour=red"), 422, "invalid-request")["parameter"] == "colour"
+    problem_of(server.get("/livez", Expect="the-unexpected"), 417, "expectation-failed")
+
+
+@pytest.mark.parametrize("value, status", [("1000", 200), ("86400000", 200), ("0", 400), ("86400001", 400), ("x", 400)])
+def test_the_timeout_header_is_held_to_its_range(server, value, status):
+    response = server.get("/livez", Request_Timeout_Ms=value)
+    assert response.status == status
+    if status == 400:
+        problem_of(response, 400, "bad-header")
+
+
+def test_request_ids_are_taken_where_they_can_be(server):
+    assert server.get("/livez", X_Request_Id="a.b_C-9").headers["x-request-id"] == "a.b_C-9"
+    assert server.get("/livez", X_Request_Id="no good").headers["x-request-id"] != "no good"
+    assert server.get("/livez", X_Request_Id="x" * 129).headers["x-request-id"] != "x" * 129
+
+
+def test_each_request_is_one_log_line(server):
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    server.get("/nothing", X_Request_Id="logged-1", traceparent=trace)
+    line = server.wait_request(id="logged-1")
+    assert (line["method"], line["path"], line["route"], line["status"]) == ("GET", "/nothing", "none", 404)
+    assert line["traceparent"] == trace and line["problem"] == PROBLEM + "not-found"
+    assert line["total_ms"] >= 0 and line["client"].startswith("127.0.0.1:") and line["bytes_out"] > 0
+
+
+def test_requests_are_counted_by_route_and_status(server):
+    name = 'attnd_requests_total{route="version",status="200"}'
+    before = server.metric(name)
+    client = server.client()
+    for _ in range(5):
+        client.request("GET", "/version")
+    wait_until(lambda: server.metric(name) == before + 5, what="the counter")
+    assert server.metric("attnd_connections") >= 1
+
+
+@pytest.mark.parametrize("clients", [1, 100, 128, 256, 512])
+def test_no_number_of_busy_clients_stalls_the_server(server, clients):
+    """All are busy at once; the library's own loop answers some fifty requests a second at 128."""
+    crowd = [server.client(timeout=5) for _ in range(clients)]
+    for _ in range(10):
+        for client in crowd:
+            client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        for client in crowd:
+            assert client.receive().status == 200
+    for client in crowd:
+        client.close()
+
+
+def test_connections_past_the_limit_get_a_503_at_once(start_server):
+    server = start_server("--max-connections", 4)
+    held = [server.client() for _ in range(4)]
+    for client in held:
+        assert client.request("GET", "/livez").status == 200
+    extra = server.client()
+    response = extra.receive()
+    assert response.status == 503 and int(response.headers["retry-after"]) >= 1
+    assert extra.is_closed()
+    held[0].close()
+
+    def is_served_again():
+        try:
+            return server.get("/livez").status == 200
+        except ConnectionError:
+            return False
+    wait_until(is_served_again, what="a free place")
+
+
+def test_the_admin_listener_answers_when_the_others_are_full(start_server):
+    server = start_server("--max-connections", 1, "--admin-listen", "127.0.0.1:0")
+    held = server.client()
+    assert held.request("GET", "/livez").status == 200
+    host, port = server.address("admin listening on").removeprefix("http://").split(":")
+    admin = Client(host, int(port))
+    for path in ("/livez", "/readyz", "/metrics", "/version"):
+        assert admin.request("GET", path).status == 200
+    assert admin.request("GET", "/openapi.yaml").status == 404
+
+
+def test_a_client_that_dribbles_its_request_is_dropped_with_408(start_server):
+    slow = start_server("--read-timeout", 1).client()
+    slow.send(b"GET /livez HTT")
+    assert slow.receive().status == 408 and slow.is_closed()
+
+
+def test_a_client_that_never_sends_a_byte_is_dropped(start_server):
+    server = start_server("--idle-timeout", 1)
+    silent, once = server.client(), server.client()
+    assert once.request("GET", "/livez").status == 200
+    assert silent.is_closed() and once.is_closed()
+
+
+def test_a_client_that_takes_nothing_is_dropped(start_server):
+    server = start_server("--write-timeout", 1)
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect((server.host, server.port))
+    deaf.setblocking(False)
+    try:
+        for _ in range(20000):
+            deaf.send(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
+    except OSError:
+        pass
+    wait_until(lambda: server.metric("attnd_connections") == 1, what="the end of the deaf client")
+    deaf.close()
+
+
+def test_unix_sockets_are_served_and_removed(start_server, tmp_path):
+    path = tmp_path / "attnd.sock"
+    server = start_server("--listen", f"unix:{path}")
+    assert Client(str(path), None, family=socket.AF_UNIX).request("GET", "/livez").status == 200
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_cors_is_for_the_origins_that_were_named(start_server):
+    server = start_server("--cors-origin", "https://good.example")
+    good = server.get("/livez", Origin="https://good.example")
+    assert good.headers["access-control-allow-origin"] == "https://good.example" and good.headers["vary"] == "Origin"
+    assert "access-control-allow-origin" not in server.get("/livez", Origin="https://bad.example").headers
+    preflight = server.client().request("OPTIONS", "/livez", headers={
+        "Origin": "https://good.example", "Access-Control-Request-Method": "GET"})
+    assert preflight.status == 204 and "GET" in preflight.headers["access-control-allow-methods"]
+
+
+def test_keys_and_their_reload(start_server, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("first-key-123 infer alice\nadmin-key-123 admin\nrated-key-123 admin rate=1/s\n")
+    server = start_server("--api-keys", keys)
+    assert server.get("/livez").status == 200
+    response = server.get("/debug/requests")
+    problem_of(response, 401, "unauthorized")
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    problem_of(server.get("/debug/requests", X_Api_Key="wrong-key-123"), 401, "unauthorized")
+    problem_of(server.get("/debug/requests", Authorization="Bearer first-key-123"), 403, "forbidden")
+    assert server.get("/debug/requests", Authorization="Bearer admin-key-123").json == {"requests": []}
+    assert server.get("/debug/requests", X_Api_Key="rated-key-123").status == 200
+    limited = server.get("/debug/requests", X_Api_Key="rated-key-123")
+    problem_of(limited, 429, "rate-limited")
+    assert int(limited.headers["retry-after"]) >= 1
+    keys.write_text("fresh-key-123 admin\n")
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: server.get("/debug/requests", X_Api_Key="fresh-key-123").status == 200, what="the reload")
+    assert server.get("/debug/requests", X_Api_Key="admin-key-123").status == 401
+
+
+def make_certificate(folder, name):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", f"/CN={name}", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, capture_output=True)
+
+
+def test_tls_serves_1_2_and_1_3_and_reloads_its_certificate(start_server, tmp_path):
+    make_certificate(tmp_path, "one")
+    server = start_server("--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem")
+
+    def connect(version):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        return server.client(wrap=context.wrap_socket)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        assert connect(version).request("GET", "/livez").status == 200
+    first = connect(ssl.TLSVersion.TLSv1_3).socket.getpeercert(True)
+    make_certificate(tmp_path, "two")
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: connect(ssl.TLSVersion.TLSv1_3).socket.getpeercert(True) != first, what="the new certificate")
+
+
+def test_a_drain_says_so_then_refuses_then_ends(start_server):
+    server = start_server("--shutdown-delay", 1)
+    held = server.client()
+    assert "connection" not in held.request("GET", "/livez").headers
+    server.signal(signal.SIGTERM)
+    wait_until(lambda: server.get("/readyz").status == 503, what="not ready")
+    response = server.get("/readyz")
+    assert response.json == {"ready": False, "reasons": ["draining"]}
+    assert response.headers["connection"] == "close"
+    assert server.process.wait(20) == 0
+    with pytest.raises(ConnectionRefusedError):
+        server.client()
+
+
+def test_a_second_signal_ends_it_at_once(start_server):
+    server = start_server("--shutdown-delay", 600)
+    server.signal(signal.SIGTERM)
+    wait_until(lambda: server.get("/readyz").status == 503, what="draining")
+    server.signal(signal.SIGINT)
+    assert server.process.wait(20) == 1

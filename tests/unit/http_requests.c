@@ -1,0 +1,241 @@
+#include "server/http/expand.h"
+#include "server/http/headers.h"
+#include "server/http/keys.h"
+#include "server/http/log.h"
+#include "server/http/negotiate.h"
+#include "server/http/router.h"
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/** @return whether a request with these header fields (name, value, … NULL) is taken. */
+static bool takes(const char *const *texts) {
+    struct header_census census = {0};
+    struct problem problem = {0};
+    for (; *texts != NULL; texts += 2) {
+        if (!header_check(&census, texts[0], strlen(texts[0]), texts[1], strlen(texts[1]), &problem)) {
+            ck_assert_int_eq(problem.id, PROBLEM_BAD_FRAMING);
+            return false;
+        }
+    }
+    return header_check_end(&census, &problem);
+}
+
+START_TEST(ambiguous_framing_is_refused) {
+    static const char *const good[][7] = {{"Host", "a", "Content-Length", "5", "X-Thing", "tab\tand \xc3\xa9"},
+                                          {"Host", "a", "Transfer-Encoding", "Chunked"}};
+    static const char *const bad[][7] = {{"Host", "a", "host", "a"},
+                                         {"Content-Length", "5", "content-length", "5"},
+                                         {"Content-Length", "5", "Transfer-Encoding", "chunked"},
+                                         {"Transfer-Encoding", "chunked", "Transfer-Encoding", "chunked"},
+                                         {"Transfer-Encoding", "gzip, chunked"},
+                                         {"Transfer-Encoding", "identity"},
+                                         {"Content-Length", "+5"},
+                                         {"Content-Length", "5, 5"},
+                                         {"Content-Length", ""},
+                                         {"Content-Length", "99999999999999999999999"},
+                                         {"Content-Length ", "5"},
+                                         {"", "5"},
+                                         {"X-Thing", "a\rb"},
+                                         {"X-Thing", "a\x7f"}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        ck_assert(takes(good[i]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_msg(!takes(bad[i]), "%s: %s", bad[i][0], bad[i][1]);
+    }
+}
+END_TEST
+
+START_TEST(request_ids_and_timeouts_are_held_to_their_alphabet_and_range) {
+    char long_id[130];
+    uint32_t ms = 0;
+    memset(long_id, 'a', sizeof long_id);
+    long_id[129] = '\0';
+    ck_assert(header_is_request_id("aZ0._-") && header_is_request_id(long_id + 1));
+    ck_assert(!header_is_request_id(NULL) && !header_is_request_id("") && !header_is_request_id(long_id));
+    ck_assert(!header_is_request_id("a b") && !header_is_request_id("a\"b"));
+    ck_assert(header_timeout_ms("1", &ms) && ms == 1);
+    ck_assert(header_timeout_ms("86400000", &ms) && ms == 86400000);
+    ck_assert(!header_timeout_ms("0", &ms) && !header_timeout_ms("86400001", &ms) && !header_timeout_ms("1.5", &ms));
+    ck_assert(!header_timeout_ms("-1", &ms) && !header_timeout_ms("", &ms));
+}
+END_TEST
+
+START_TEST(escapes_are_undone_but_never_into_a_nul) {
+    char text[] = "/a%20b%2Fc%00d%zz%4";
+    ck_assert_uint_eq(header_unescape(text), strlen("/a b/c%00d%zz%4"));
+    ck_assert_str_eq(text, "/a b/c%00d%zz%4");
+}
+END_TEST
+
+START_TEST(accept_picks_by_weight_and_closeness) {
+    static const char *const offers[] = {"application/json", "application/vnd.safetensors", "text/csv"};
+    static const struct {
+        const char *accept;
+        int index;
+    } cases[] = {{NULL, 0},
+                 {"", 0},
+                 {"*/*", 0},
+                 {"application/vnd.safetensors", 1},
+                 {"APPLICATION/VND.SAFETENSORS;q=0.5", 1},
+                 {"application/json;q=0.1, text/csv", 2},
+                 {"application/*;q=0.5, text/csv;q=0.4", 0},
+                 {"*/*, application/json;q=0", 1},
+                 {"text/*", 2},
+                 {"image/png", -1},
+                 {"*/*;q=0", -1},
+                 {"image/png, */*;q=0.001", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ck_assert_int_eq(negotiate_media(cases[i].accept, offers, 3), cases[i].index);
+    }
+    ck_assert(negotiate_gzip("gzip") && negotiate_gzip("br, gzip;q=0.5") && negotiate_gzip("*"));
+    ck_assert(!negotiate_gzip(NULL) && !negotiate_gzip("") && !negotiate_gzip("gzip;q=0, *") && !negotiate_gzip("br"));
+}
+END_TEST
+
+static const struct route table[] = {{.method = "GET", .pattern = "/models", .name = "list"},
+                                     {.method = "GET", .pattern = "/models/{id}", .name = "get"},
+                                     {.method = "PUT", .pattern = "/models/{id}", .name = "put"},
+                                     {.method = "GET", .pattern = "/v2/models/{m}/ready", .name = "ready"},
+                                     {.method = "GET", .pattern = "/livez", .name = "livez", .on_admin = true}};
+
+static struct route_match find(const char *method, const char *path) {
+    return route_find(table, sizeof table / sizeof *table, method, path, false);
+}
+
+START_TEST(routes_match_one_or_two_segments) {
+    struct route_match match = find("GET", "/models/org/name");
+    ck_assert_str_eq(match.route->name, "get");
+    ck_assert_uint_eq(match.parameters[0].length, 8);
+    ck_assert(strncmp(match.parameters[0].start, "org/name", 8) == 0);
+    ck_assert_str_eq(find("HEAD", "/models/a").route->name, "get");
+    ck_assert_str_eq(find("PUT", "/models/a").route->name, "put");
+    ck_assert_str_eq(find("GET", "/v2/models/org/a/ready").route->name, "ready");
+    ck_assert_str_eq(find("GET", "/models").route->name, "list");
+    static const char *const none[] = {"/models/a/b/c", "/models/", "/models//a", "/models/a/", "/livez/", ""};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        ck_assert_msg(!find("GET", none[i]).path_exists, "%s", none[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_wrong_method_learns_the_right_ones) {
+    struct route_match match = find("BREW", "/models/a");
+    ck_assert_ptr_null(match.route);
+    ck_assert(match.path_exists);
+    ck_assert_str_eq(match.allow, "GET, HEAD, PUT, OPTIONS");
+    ck_assert(route_find(table, 5, "GET", "/livez", true).route != NULL);
+    ck_assert(!route_find(table, 5, "GET", "/models", true).path_exists);
+}
+END_TEST
+
+static void write_file(char *path, const char *text) {
+    strcpy(path, "/tmp/attnd-keys-XXXXXX");
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+START_TEST(keys_carry_scopes_names_and_rates) {
+    char path[64], why[256];
+    write_file(path, "# comment\n\nsecret-key-1 infer alice rate=2/s\nsecret-key-2 infer,admin\n");
+    struct keys *keys = keys_open(path, why, sizeof why);
+    ck_assert_ptr_nonnull(keys);
+    struct key_verdict verdict = keys_check(keys, "secret-key-1", 1000000000);
+    ck_assert(verdict.is_known && !verdict.is_limited && verdict.scopes[SCOPE_INFER] && !verdict.scopes[SCOPE_ADMIN]);
+    ck_assert_str_eq(verdict.name, "alice");
+    ck_assert(!keys_check(keys, "secret-key-1", 1000000000).is_limited);
+    ck_assert(keys_check(keys, "secret-key-1", 1000000000).is_limited);
+    ck_assert(!keys_check(keys, "secret-key-1", 1600000000).is_limited);
+    ck_assert(keys_check(keys, "secret-key-2", 0).scopes[SCOPE_ADMIN]);
+    ck_assert(!keys_check(keys, "secret-key-", 0).is_known && !keys_check(keys, "secret-key-22", 0).is_known);
+    ck_assert(!keys_check(keys, NULL, 0).is_known);
+    keys_close(keys);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(wrong_key_files_are_refused_with_their_line) {
+    static const char *const wrong[] = {"short infer\n",
+                                        "secret-key-1\n",
+                                        "secret-key-1 root\n",
+                                        "secret-key-1 infer a b\n",
+                                        "secret-key-1 infer rate=0/s\n",
+                                        "secret-key-1 infer rate=5\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char path[64], why[256] = "";
+        write_file(path, wrong[i]);
+        ck_assert_ptr_null(keys_open(path, why, sizeof why));
+        ck_assert_ptr_nonnull(strstr(why, "line 1: expected"));
+        unlink(path);
+    }
+}
+END_TEST
+
+static size_t squeeze(bool is_gzip, char *from, size_t length, char *to, size_t capacity) {
+    z_stream stream = {.next_in = (Bytef *)from,
+                       .avail_in = (unsigned)length,
+                       .next_out = (Bytef *)to,
+                       .avail_out = (unsigned)capacity};
+    ck_assert_int_eq(deflateInit2(&stream, 6, Z_DEFLATED, is_gzip ? 31 : 15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    ck_assert_int_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&stream);
+    return capacity - stream.avail_out;
+}
+
+START_TEST(bodies_expand_within_their_limit_or_say_why_not) {
+    char text[5000], packed[8192], to[6000];
+    size_t made, at;
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = (char)('a' + i * i % 23);
+    }
+    for (int i = 0; i < 2; i++) {
+        bool is_gzip = i == 1;
+        size_t length = squeeze(is_gzip, text, sizeof text, packed, sizeof packed);
+        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof to, &made, &at), EXPAND_OK);
+        ck_assert_uint_eq(made, sizeof text);
+        ck_assert_mem_eq(to, text, sizeof text);
+        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof text, &made, &at), EXPAND_OK);
+        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof text - 1, &made, &at), EXPAND_TOO_LARGE);
+        ck_assert_int_eq(expand(is_gzip, packed, length - 1, to, sizeof to, &made, &at), EXPAND_BROKEN);
+        packed[length] = 'x';
+        ck_assert_int_eq(expand(is_gzip, packed, length + 1, to, sizeof to, &made, &at), EXPAND_BROKEN);
+        ck_assert_int_eq(expand(!is_gzip, packed, length, to, sizeof to, &made, &at), EXPAND_BROKEN);
+    }
+    ck_assert_int_eq(expand(true, "", 0, to, sizeof to, &made, &at), EXPAND_BROKEN);
+}
+END_TEST
+
+START_TEST(log_text_is_always_inside_a_json_string) {
+    char to[64];
+    log_escape(to, sizeof to, "a\"b\\c\n\xff");
+    ck_assert_str_eq(to, "a\\\"b\\\\c\\u000a\\ufffd");
+    log_escape(to, sizeof to, "gr\xc3\xbc\xc3\x9f");
+    ck_assert_str_eq(to, "gr\xc3\xbc\xc3\x9f");
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("http requests");
+    TCase *cases = tcase_create("pure parts");
+    tcase_add_test(cases, ambiguous_framing_is_refused);
+    tcase_add_test(cases, request_ids_and_timeouts_are_held_to_their_alphabet_and_range);
+    tcase_add_test(cases, escapes_are_undone_but_never_into_a_nul);
+    tcase_add_test(cases, accept_picks_by_weight_and_closeness);
+    tcase_add_test(cases, routes_match_one_or_two_segments);
+    tcase_add_test(cases, a_wrong_method_learns_the_right_ones);
+    tcase_add_test(cases, keys_carry_scopes_names_and_rates);
+    tcase_add_test(cases, wrong_key_files_are_refused_with_their_line);
+    tcase_add_test(cases, bodies_expand_within_their_limit_or_say_why_not);
+    tcase_add_test(cases, log_text_is_always_inside_a_json_string);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
