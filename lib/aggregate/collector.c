@@ -291,14 +291,16 @@ attn_status attn_collector_finish(struct attn_collector *collector, const struct
     return status;
 }
 
-void attn_collect_emit(const struct attn_collect *collect, struct attn_result_tensor *tensor, size_t item,
-                       const double *matrix) {
+attn_status attn_collect_emit(const struct attn_collect *collect, struct attn_result_tensor *tensor, size_t item,
+                              const double *matrix) {
     const struct attn_loops *loops = attn_loops_of(collect->dtype);
     const struct attn_loops *doubles = attn_loops_of(ATTN_FLOAT64);
     size_t queries = collect->query_end - collect->query_begin, keys = collect->key_end - collect->key_begin;
     size_t width = collect->top_k > 0 ? collect->top_k : keys;
     size_t bytes = attn_dtype_bytes(collect->dtype);
     double *top = collect->top_k > 0 ? malloc(width * sizeof *top) : NULL;
+    if (collect->top_k > 0 && top == NULL)
+        return ATTN_ENOMEM;
     for (size_t i = 0; i < queries; i++) {
         const double *row = matrix + (collect->query_begin + i) * collect->columns + collect->key_begin;
         size_t at = (item * queries + i) * width;
@@ -309,4 +311,5 @@ void attn_collect_emit(const struct attn_collect *collect, struct attn_result_te
         loops->from_double((char *)tensor->values.data + at * bytes, row, width);
     }
     free(top);
+    return ATTN_OK;
 }

@@ -108,9 +108,10 @@ attn_status attn_collector_finish(struct attn_collector *collector, const struct
 /** @return ATTN_OK, or why consuming blocks has failed. */
 attn_status attn_collector_status(struct attn_collector *collector, struct attn_error *error);
 
-/** Writes rows of an (L, columns) matrix of doubles as that item of a form's tensor, cut and with its top k. */
-void attn_collect_emit(const struct attn_collect *collect, struct attn_result_tensor *tensor, size_t item,
-                       const double *matrix);
+/** Writes rows of an (L, columns) matrix of doubles as that item of a form's tensor, cut and with its top k. @return
+ * ATTN_OK, ATTN_ENOMEM. */
+attn_status attn_collect_emit(const struct attn_collect *collect, struct attn_result_tensor *tensor, size_t item,
+                              const double *matrix);
 
 /** @return whether the caller wants the computation to end. */
 static inline bool attn_is_cancelled(const struct attn_execution *execution) {

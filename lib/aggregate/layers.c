@@ -88,12 +88,13 @@ attn_status attn_layers_finish(const struct attn_layers *layers, struct attn_res
         return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
     for (size_t item = 0; item < layers->collect.batch && status == ATTN_OK; item++) {
         if (rollout != NULL)
-            attn_collect_emit(&layers->collect, rollout, item, rollout_of_item(layers, item, buffers, execution));
-        if (flow != NULL)
+            status =
+                attn_collect_emit(&layers->collect, rollout, item, rollout_of_item(layers, item, buffers, execution));
+        if (flow != NULL && status == ATTN_OK)
             status = attn_flow(layers->adjacency + item * square, layers->count, layers->collect.batch * square, length,
                                buffers, execution);
         if (flow != NULL && status == ATTN_OK)
-            attn_collect_emit(&layers->collect, flow, item, buffers);
+            status = attn_collect_emit(&layers->collect, flow, item, buffers);
         if (status == ATTN_OK && attn_is_cancelled(execution))
             status = ATTN_ECANCELLED;
     }

@@ -64,8 +64,7 @@ static void find_tensors(struct run *run) {
     run->collected = next;
 }
 
-static struct attn_view contiguous_input(const struct run *run, const struct attn_view *input, void *buffer) {
-    (void)run;
+static struct attn_view contiguous_input(const struct attn_view *input, void *buffer) {
     if (buffer == NULL)
         return *input;
     struct attn_view copy = attn_view_contiguous(buffer, input->dtype, input->rank, input->shape);
@@ -196,9 +195,9 @@ static attn_status prepare_inputs(struct run *run) {
     const struct attn_plan *plan = run->plan;
     const struct attn_plan_sizes *s = &plan->sizes;
     const struct attn_layer *layer = &plan->layer;
-    run->query_input = contiguous_input(run, &plan->inputs.query, run->buffers[ATTN_BUFFER_INPUT_QUERY]);
-    run->key_input = contiguous_input(run, &plan->inputs.key, run->buffers[ATTN_BUFFER_INPUT_KEY]);
-    run->value_input = contiguous_input(run, &plan->inputs.value, run->buffers[ATTN_BUFFER_INPUT_VALUE]);
+    run->query_input = contiguous_input(&plan->inputs.query, run->buffers[ATTN_BUFFER_INPUT_QUERY]);
+    run->key_input = contiguous_input(&plan->inputs.key, run->buffers[ATTN_BUFFER_INPUT_KEY]);
+    run->value_input = contiguous_input(&plan->inputs.value, run->buffers[ATTN_BUFFER_INPUT_VALUE]);
     if (plan->projects_at_once)
         return project_at_once(run);
     attn_status status = ATTN_OK;
@@ -390,23 +389,22 @@ static attn_status project_output(const struct run *run, const struct attn_view 
     return attn_project(&from, &plan->layer.out_weight, &plan->layer.out_bias, &to, run->execution);
 }
 
-static void copy_out(const struct run *run, const struct attn_result_tensor *tensor, const struct attn_view *from) {
+static void copy_out(const struct attn_result_tensor *tensor, const struct attn_view *from) {
     if (tensor == NULL || tensor->values.data == from->data)
         return;
     struct attn_view to = attn_view_contiguous(tensor->values.data, from->dtype, from->rank, from->shape);
-    (void)run;
     attn_view_convert(from, &to, NULL);
 }
 
 static void copy_all_out(const struct run *run, const struct attn_view *context) {
     size_t keys = run->plan->sizes.key_length;
     struct attn_view present_key = rows_of(&run->key, 0, keys), present_value = rows_of(&run->value, 0, keys);
-    copy_out(run, run->internals[ATTN_INTERNAL_QUERY], &run->query);
-    copy_out(run, run->internals[ATTN_INTERNAL_KEY], &run->key);
-    copy_out(run, run->internals[ATTN_INTERNAL_VALUE], &run->value);
-    copy_out(run, run->internals[ATTN_INTERNAL_CONTEXT], context);
-    copy_out(run, run->present_key, &present_key);
-    copy_out(run, run->present_value, &present_value);
+    copy_out(run->internals[ATTN_INTERNAL_QUERY], &run->query);
+    copy_out(run->internals[ATTN_INTERNAL_KEY], &run->key);
+    copy_out(run->internals[ATTN_INTERNAL_VALUE], &run->value);
+    copy_out(run->internals[ATTN_INTERNAL_CONTEXT], context);
+    copy_out(run->present_key, &present_key);
+    copy_out(run->present_value, &present_value);
 }
 
 static void warn(const struct run *run) {
