@@ -156,7 +156,7 @@ exhaustive: $(BUILD)/tests/number_exhaustive ## Every float and millions of deci
 
 .PHONY: bench-codec
 bench-codec: $(BUILD)/bench/codec_bench ## Numbers to and from text against to_chars, simdjson and jansson
-	$<
+	python3 bench/codec.py $<
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
