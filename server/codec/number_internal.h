@@ -93,6 +93,10 @@ enum number_status number_portable_read_run_f64(const char *text, const char *en
 char *number_portable_print_run_f32(char *to, const float *values, size_t count, int digits);
 char *number_portable_print_run_f64(char *to, const double *values, size_t count, int digits);
 
+enum number_status number_avx2_read_run_f32(const char *text, const char *end, float *values, size_t capacity,
+                                            size_t *count, const char **after);
+enum number_status number_avx2_read_run_f64(const char *text, const char *end, double *values, size_t capacity,
+                                            size_t *count, const char **after);
 enum number_status number_avx512_read_run_f32(const char *text, const char *end, float *values, size_t capacity,
                                               size_t *count, const char **after);
 enum number_status number_avx512_read_run_f64(const char *text, const char *end, double *values, size_t capacity,

@@ -218,8 +218,8 @@ static bool is_supported(void) {
 const struct number_variant number_avx2 = {
     .name = "avx2",
     .is_supported = is_supported,
-    .read_run_f32 = number_portable_read_run_f32,
-    .read_run_f64 = number_portable_read_run_f64,
+    .read_run_f32 = number_avx2_read_run_f32,
+    .read_run_f64 = number_avx2_read_run_f64,
     .print_run_f32 = print_run_f32,
     .print_run_f64 = number_portable_print_run_f64,
 };
