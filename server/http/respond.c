@@ -1,11 +1,17 @@
 #include "server/base/clock.h"
 #include "server/http/internal.h"
+#include "server/http/negotiate.h"
+#include "server/http/squeeze.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* Answers up to this are made whole where they were computed, and get a Content-Length. */
 #define PREFIX_BYTES ((size_t)64 << 10)
 #define BLOCK_BYTES ((size_t)64 << 10)
+/* Shorter answers fit one packet anyway. */
+#define COMPRESS_BYTES ((size_t)1 << 10)
+/* What compressing one answer takes (zconf.h). */
+#define DEFLATE_BYTES ((size_t)320 << 10)
 /* What an encoder needs at least. */
 #define SMALLEST_PULL_BYTES ((size_t)64)
 
@@ -21,8 +27,8 @@ static void write_problem(FILE *to, const struct request *request, const struct 
     char detail[2048];
     const char *text = problem->detail[0] != '\0' ? problem->detail : problem_title(problem->id);
     log_escape(detail, sizeof detail, text);
-    fprintf(to, "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"",
-            problem_urn(problem->id), problem_title(problem->id), problem_status(problem->id), detail);
+    fprintf(to, "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"", problem_urn(problem->id),
+            problem_title(problem->id), problem_status(problem->id), detail);
     write_member(to, "pointer", problem->pointer);
     write_member(to, "parameter", problem->parameter);
     if (problem->has_offset) {
@@ -96,6 +102,25 @@ static void pull_prefix(struct request *request) {
     exchange->timings.encode_ms += clock_ms_since(started);
 }
 
+/** Compresses the answer where the route allows it, the client takes it and there is memory to spare. */
+static void compress(struct request *request) {
+    struct exchange *exchange = &request->exchange;
+    struct exchange_response *response = &exchange->response;
+    bool is_worth_it = response->source.next != NULL || response->bytes_length >= COMPRESS_BYTES;
+    if (!response->may_compress || !is_worth_it) {
+        return;
+    }
+    exchange_add_header(exchange, "Vary", "Accept-Encoding");
+    if (!negotiate_gzip(exchange_header(exchange, "Accept-Encoding")) ||
+        !budget_take(&exchange->server->memory, DEFLATE_BYTES)) {
+        return;
+    }
+    exchange->reserved_bytes += DEFLATE_BYTES;
+    if (squeeze_response(response)) {
+        exchange_add_header(exchange, "Content-Encoding", "gzip");
+    }
+}
+
 /** A job that was stopped says why, whatever its route made of it. */
 static void name_stop(struct request *request) {
     struct exchange *exchange = &request->exchange;
@@ -112,6 +137,9 @@ void respond_prepare(struct request *request) {
     name_stop(request);
     if (exchange->problem.id == PROBLEM_NONE && exchange->response.status == 0) {
         problem_set(&exchange->problem, PROBLEM_INTERNAL, NULL, "the route gave no answer");
+    }
+    if (exchange->problem.id == PROBLEM_NONE) {
+        compress(request);
     }
     if (exchange->problem.id == PROBLEM_NONE && exchange->response.source.next != NULL) {
         pull_prefix(request);

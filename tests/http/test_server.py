@@ -1,4 +1,5 @@
 """The server as such: framing, limits, time limits, crowds, keys, drain. Raw sockets, no sleeps."""
+import gzip
 import signal
 import socket
 import ssl
@@ -220,6 +221,14 @@ def test_cors_is_for_the_origins_that_were_named(start_server):
     preflight = server.client().request("OPTIONS", "/livez", headers={
         "Origin": "https://good.example", "Access-Control-Request-Method": "GET"})
     assert preflight.status == 204 and "GET" in preflight.headers["access-control-allow-methods"]
+
+
+def test_answers_are_compressed_for_clients_that_take_it(server):
+    plain = server.get("/openapi.json")
+    packed = server.get("/openapi.json", Accept_Encoding="br, gzip")
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert gzip.decompress(packed.body) == plain.body and len(packed.body) < len(plain.body) // 2
+    assert "content-encoding" not in server.get("/openapi.json", Accept_Encoding="gzip;q=0").headers
 
 
 def test_keys_and_their_reload(start_server, tmp_path):
