@@ -49,7 +49,10 @@ enum number_status number_read_run_f64(const char *text, const char *end, double
                                        size_t *count, const char **after);
 
 /**
- * Prints the shortest text that reads back to the same value; JSON numbers (no leading '+', "1e-7", "-0.0" as "-0.0");
+ * Prints the shortest digits that read back to the same bits, and of these the nearest. From 1e-4 up to as many digits
+ * as the type has (below 1e9, double 1e16) in plain notation with a point, "1.0", so that every reader sees a float; else
+ * with an exponent, "1e-7", "1.5e20". A zero keeps its sign: "-0.0".
+ * What is JSON: numbers without a leading '+';
  * not-finite ones as "\"NaN\"", "\"Infinity\"", "\"-Infinity\"" with their quotes. Writes at most NUMBER_MAX_TEXT
  * bytes, no NUL. @return the byte behind the last. Thread safe.
  */
