@@ -34,7 +34,8 @@ void pool_destroy(struct pool *pool);
 bool pool_submit(struct pool *pool, struct pool_job *job);
 /** Tells a job to stop; it still runs (briefly) if it was queued. Any thread. */
 void pool_job_cancel(struct pool_job *job, enum job_stop why);
-/** Whether to go on; looks at the flag and at the deadline. For struct attn_execution.is_cancelled (context: the job). */
+/** Whether to go on; looks at the flag and at the deadline. For struct attn_execution.is_cancelled (context: the job).
+ */
 bool pool_job_is_stopped(void *job);
 
 /** Lends the pool's idle workers, and the calling thread, to one computation; takes none while jobs are queued. */

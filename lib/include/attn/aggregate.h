@@ -26,7 +26,7 @@ typedef enum attn_form {
     ATTN_FORM_OUTPUT_NORM,   /**< (H, L, T): ||w_ij * v_j * W_O^h|| (Kobayashi et al. 2020) */
     ATTN_FORM_ROLLOUT,       /**< (L, L), across layers (Abnar and Zuidema 2020) */
     ATTN_FORM_FLOW,          /**< (L, L), across layers (the same), maximum flow */
-    ATTN_FORM_COUNT
+    ATTN_FORM_COUNT          /**< how many there are */
 } attn_form;
 
 /**
@@ -50,7 +50,7 @@ typedef enum attn_analysis {
                                         such places (Wang et al. 2022) (needs tokens) */
     ATTN_ANALYSIS_INDUCTION,       /**< (H): over the places j + 1 right after those (Olsson et al. 2022) (needs
                                         tokens) */
-    ATTN_ANALYSIS_COUNT
+    ATTN_ANALYSIS_COUNT            /**< how many there are */
 } attn_analysis;
 
 /** Matrices that a computation hands out beside the weights. */
@@ -61,16 +61,26 @@ typedef enum attn_internal {
     ATTN_INTERNAL_CONTEXT,   /**< (N, H, L, Dv): each head's output before the output projection */
     ATTN_INTERNAL_LOGSUMEXP, /**< (N, H, L) of the masked scores */
     ATTN_INTERNAL_MAX_SCORE, /**< (N, H, L) */
-    ATTN_INTERNAL_COUNT
+    ATTN_INTERNAL_COUNT      /**< how many there are */
 } attn_internal;
 
-typedef enum attn_fusion { ATTN_FUSION_MEAN, ATTN_FUSION_MAX, ATTN_FUSION_MIN, ATTN_FUSION_COUNT } attn_fusion;
+/** How rollout and flow make one matrix of a layer's heads (Abnar and Zuidema 2020: mean). */
+typedef enum attn_fusion {
+    ATTN_FUSION_MEAN, /**< arithmetic mean over heads */
+    ATTN_FUSION_MAX,  /**< elementwise maximum */
+    ATTN_FUSION_MIN,  /**< elementwise minimum */
+    ATTN_FUSION_COUNT /**< how many there are */
+} attn_fusion;
 
 /** @return the name by which the HTTP interface knows it ("head_weighted"); NULL out of range. Thread safe. */
 ATTN_API const char *attn_form_name(attn_form form);
+/** @return the name by which the HTTP interface knows it ("mean_distance"); NULL out of range. Thread safe. */
 ATTN_API const char *attn_analysis_name(attn_analysis analysis);
+/** @return the name by which the HTTP interface knows it ("logsumexp"); NULL out of range. Thread safe. */
 ATTN_API const char *attn_internal_name(attn_internal internal);
+/** @return the name by which the HTTP interface knows it ("softmax"); NULL out of range. Thread safe. */
 ATTN_API const char *attn_stage_name(attn_stage stage);
+/** @return the name by which the HTTP interface knows it ("mean"); NULL out of range. Thread safe. */
 ATTN_API const char *attn_fusion_name(attn_fusion fusion);
 
 /** Bit of a form, analysis or internal in a set. */
@@ -82,28 +92,31 @@ ATTN_API const char *attn_fusion_name(attn_fusion fusion);
  * top_k cut the forms, not the analyses; rollout and flow are over all layers, whatever layers are chosen.
  */
 struct attn_want {
-    bool output;            /**< default true */
+    bool output;            /**< the output; default true */
     bool present;           /**< present_key, present_value */
     unsigned forms;         /**< ATTN_BIT(attn_form) set; 0: none of the weights */
     attn_stage stage;       /**< default softmax; other stages for average, per_head, concat, max, min, head_weighted */
     unsigned analyses;      /**< ATTN_BIT(attn_analysis) set */
     unsigned internals;     /**< ATTN_BIT(attn_internal) set */
     const long long *heads; /**< which heads, in the order given, negative from the end; NULL: all */
-    size_t heads_count;
-    const long long *layers; /**< likewise for layers, where there are layers */
-    size_t layers_count;
+    size_t heads_count;     /**< entries of heads */
+    const long long *layers;     /**< likewise for layers, where there are layers */
+    size_t layers_count;         /**< entries of layers */
     const long long (*pairs)[2]; /**< (layer, head) in place of both */
-    size_t pairs_count;
-    bool has_query_range, has_key_range;
-    size_t query_range[2], key_range[2]; /**< start, end (not included): the part of each matrix handed out */
-    size_t top_k;                        /**< 0: dense; else the k largest of each row, ties to the lower key */
-    const double *head_weights;          /**< one a chosen head */
-    size_t head_weights_count;
-    size_t components; /**< of pca; default 3 */
-    attn_fusion fusion;
-    size_t max_elements; /**< 0: no limit; a tensor held or returned with more is ATTN_ELIMIT */
+    size_t pairs_count;          /**< entries of pairs */
+    bool has_query_range;        /**< query_range is given */
+    bool has_key_range;          /**< key_range is given */
+    size_t query_range[2];       /**< start, end (not included): the rows of each matrix that are handed out */
+    size_t key_range[2];         /**< start, end (not included): the columns that are handed out */
+    size_t top_k;                /**< 0: dense; else the k largest of each row, ties to the lower key */
+    const double *head_weights;  /**< one a chosen head, for ATTN_FORM_HEAD_WEIGHTED */
+    size_t head_weights_count;   /**< entries of head_weights */
+    size_t components;           /**< of pca; default 3 */
+    attn_fusion fusion;          /**< of rollout and flow; default mean */
+    size_t max_elements;         /**< 0: no limit; a tensor held or returned with more is ATTN_ELIMIT */
 };
 
+/** The output and the average of the softmax weights. */
 #define ATTN_WANT_DEFAULTS                                                                                             \
     { .output = true, .forms = ATTN_BIT(ATTN_FORM_AVERAGE), .stage = ATTN_STAGE_SOFTMAX, .components = 3 }
 

@@ -24,6 +24,7 @@ struct attn_executor {
      * that run at the same time have different lanes. Everything the tasks wrote is visible to the caller afterwards.
      */
     void (*run)(void *self, size_t task_count, attn_task task, void *argument);
+    /** Handed to run as its first argument. */
     void *self;
 };
 
@@ -33,6 +34,7 @@ struct attn_execution {
     const struct attn_executor *executor;
     /** Asked between blocks of work, from any lane; true ends the computation with ATTN_ECANCELLED. May be NULL. */
     bool (*is_cancelled)(void *cancel_context);
+    /** Handed to is_cancelled. */
     void *cancel_context;
 };
 

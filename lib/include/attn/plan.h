@@ -23,21 +23,23 @@ extern "C" {
  * longer than attn_dims.key_length, as it is in PyTorch.
  */
 struct attn_inputs {
-    struct attn_view query;      /**< rank 2 (L, E), 3 (N, L, E) or 4 (N, H, L, D) */
-    struct attn_view key, value; /**< the query's rank; not given: key is query, value is key */
-    size_t num_heads;            /**< 0: 1 at rank 2 and 3, the shape's at rank 4; with a layer, the layer's */
-    size_t num_kv_heads;         /**< 0: num_heads */
-    struct attn_view past_key, past_value; /**< (N, Hkv, P, D) and (N, Hkv, P, Dv): put before key and value; the
-                                                 batch axis may be missing where the query's is */
-    const struct attn_layer *layer;        /**< NULL: no projections */
-    struct attn_sdpa_options options;      /**< past_length and unmasked_tail are set by the plan */
+    struct attn_view query;         /**< rank 2 (L, E), 3 (N, L, E) or 4 (N, H, L, D) */
+    struct attn_view key;           /**< the query's rank, or not given: the query */
+    struct attn_view value;         /**< the query's rank, or not given: the key */
+    size_t num_heads;               /**< 0: 1 at rank 2 and 3, the shape's at rank 4; with a layer, the layer's */
+    size_t num_kv_heads;            /**< 0: num_heads */
+    struct attn_view past_key;      /**< (N, Hkv, P, D), put before key; without N where the query has no batch axis */
+    struct attn_view past_value;    /**< (N, Hkv, P, Dv), put before value; likewise */
+    const struct attn_layer *layer; /**< NULL: no projections */
+    struct attn_sdpa_options options; /**< past_length and unmasked_tail are set by the plan */
 };
 
 /** Weights that were computed elsewhere, taken as a softmax's. attn_want.output means nothing here. */
 struct attn_given {
     struct attn_view weights; /**< (H, L, T), (N, H, L, T) or (layers, N, H, L, T), any strides */
-    /** int64 token numbers, (N, L) and (N, T): equal numbers are equal tokens; for duplicate and induction. */
-    struct attn_view query_tokens, key_tokens;
+    /** int64 token numbers, (N, L): equal numbers are equal tokens; for duplicate and induction. */
+    struct attn_view query_tokens;
+    struct attn_view key_tokens; /**< int64 token numbers, (N, T) */
 };
 
 /** A checked computation, ready to run. Opaque. */
@@ -45,12 +47,12 @@ struct attn_plan;
 
 /** What a plan will take. */
 struct attn_plan_cost {
-    double flops;
-    double exponentials;
-    size_t result_elements; /**< all tensors of the result together */
-    size_t result_bytes;    /**< memory of the result */
-    size_t scratch_bytes;   /**< held while it runs, beside a lane's */
-    size_t scratch_bytes_per_lane;
+    double flops;                  /**< multiplications and additions */
+    double exponentials;           /**< and logarithms */
+    size_t result_elements;        /**< all tensors of the result together */
+    size_t result_bytes;           /**< memory of the result */
+    size_t scratch_bytes;          /**< held while it runs, beside a lane's */
+    size_t scratch_bytes_per_lane; /**< held by each lane while it runs */
 };
 
 /**
@@ -85,7 +87,7 @@ ATTN_API struct attn_dims attn_plan_dims(const struct attn_plan *plan);
 ATTN_API attn_status attn_plan_run(const struct attn_plan *plan, const struct attn_execution *execution,
                                    struct attn_result **result, struct attn_error *error);
 
-/** NULL is allowed. */
+/** Frees a plan; results stay. NULL is allowed. */
 ATTN_API void attn_plan_destroy(struct attn_plan *plan);
 
 #ifdef __cplusplus

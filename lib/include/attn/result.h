@@ -20,35 +20,43 @@ typedef enum attn_group {
     ATTN_GROUP_EXTRA      /**< present_key, present_value, pca_loadings, explained_variance_ratio */
 } attn_group;
 
+/** One tensor of a result. */
 struct attn_result_tensor {
-    attn_group group;
-    const char *name; /**< "output", "average", "per_head", "entropy", "present_key" …; static storage */
-    int layer;        /**< position in the layers axis, or -1 where there is none */
-    int head;         /**< the head of an entry of `pairs`, or -1 */
-    struct attn_view values;
+    attn_group group;         /**< where it belongs */
+    const char *name;         /**< "output", "average", "per_head", "entropy", "present_key" …; static storage */
+    int layer;                /**< position in the layers axis, or -1 where there is none */
+    int head;                 /**< the head of an entry of `pairs`, or -1 */
+    struct attn_view values;  /**< without the batch axis where the inputs had none */
     struct attn_view indices; /**< int64, of the shape of values: top-k's keys; data NULL otherwise */
 };
 
+/** The sizes a computation works with, in the letters of tensor.h. */
 struct attn_dims {
-    size_t batch, heads, kv_heads, query_length, key_length, head_dim;
+    size_t batch;        /**< N */
+    size_t heads;        /**< H */
+    size_t kv_heads;     /**< Hkv */
+    size_t query_length; /**< L */
+    size_t key_length;   /**< T: past keys and new ones, without the columns that a layer adds */
+    size_t head_dim;     /**< D; 0 for weights computed elsewhere */
 };
 
 /** Something legal and probably a mistake. */
 struct attn_warning {
-    char field[64];
-    char detail[192];
+    char field[64];   /**< the argument it is about, as in struct attn_error */
+    char detail[192]; /**< one sentence without a final stop */
 };
 
+/** The most warnings that one result carries. */
 #define ATTN_MAX_WARNINGS 8
 
 /** Owned by whoever received it, freed by attn_result_destroy. Tensors without a batch axis have it dropped already. */
 struct attn_result {
-    struct attn_dims dims;
-    size_t tensor_count;
-    struct attn_result_tensor *tensors;
-    size_t warning_count;
-    struct attn_warning warnings[ATTN_MAX_WARNINGS];
-    void *memory; /**< private */
+    struct attn_dims dims;                           /**< sizes of the inputs */
+    size_t tensor_count;                             /**< entries of tensors */
+    struct attn_result_tensor *tensors;              /**< names are unique within a group, layer and head */
+    size_t warning_count;                            /**< entries of warnings */
+    struct attn_warning warnings[ATTN_MAX_WARNINGS]; /**< what is legal and probably a mistake */
+    void *memory;                                    /**< private */
 };
 
 /** Frees a result and everything its views point to; NULL is allowed. */

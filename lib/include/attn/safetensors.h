@@ -19,8 +19,10 @@ extern "C" {
 /** An opened file or buffer. Opaque; immutable after opening, so that many threads may read it. */
 struct attn_safetensors;
 
+/** An entry of __metadata__: UTF-8, ending in a NUL. */
 struct attn_metadata {
-    const char *key, *value;
+    const char *key;   /**< unique in a file */
+    const char *value; /**< any text */
 };
 
 /**
@@ -57,7 +59,7 @@ ATTN_API const void *attn_safetensors_bytes(const struct attn_safetensors *file,
 
 /** One tensor to write. */
 struct attn_safetensors_item {
-    const char *name;
+    const char *name;      /**< UTF-8; the caller keeps names unique */
     struct attn_view view; /**< only dtype and shape are read */
 };
 

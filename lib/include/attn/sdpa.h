@@ -18,9 +18,10 @@ typedef enum attn_stage {
     ATTN_STAGE_SOFTCAPPED, /**< after softcap (1) */
     ATTN_STAGE_MASKED,     /**< after masks and biases (2) */
     ATTN_STAGE_SOFTMAX,    /**< the attention weights (3) */
-    ATTN_STAGE_COUNT
+    ATTN_STAGE_COUNT       /**< how many there are */
 } attn_stage;
 
+/** Which key is query 0's own: the offset in "query i sees key j where j <= i + offset". */
 typedef enum attn_causal_alignment {
     ATTN_CAUSAL_AUTO,        /**< P with past keys; key_lengths[n] - L where these are given; else 0 (ONNX) */
     ATTN_CAUSAL_TOP_LEFT,    /**< 0 */
@@ -35,7 +36,7 @@ typedef enum attn_causal_alignment {
  * "Key j is seen by query i" needs every one of the given rules to hold.
  */
 struct attn_sdpa_options {
-    bool has_scale;
+    bool has_scale; /**< scale is given */
     double scale;   /**< default 1/sqrt(D); any finite number */
     double softcap; /**< c * tanh(score / c) before masks and biases; 0 is off */
     /**
@@ -48,20 +49,21 @@ struct attn_sdpa_options {
     struct attn_view key_padding_mask;
     /** true: a true entry of either boolean mask is left out (torch.nn.MultiheadAttention's meaning). */
     bool bool_mask_ignores;
-    bool is_causal; /**< query i sees key j where j <= i + offset */
-    attn_causal_alignment causal_alignment;
-    long long window_left;  /**< keys from i + offset - window_left; ATTN_UNBOUNDED */
-    long long window_right; /**< to i + offset + window_right, inclusive; ATTN_UNBOUNDED */
-    struct attn_view key_lengths;   /**< int64 (N): keys beyond are padding; 0 to T */
-    struct attn_view segment_ids;   /**< int64 (N, T), L = T: a query sees the keys of its own segment */
-    struct attn_view prefix_length; /**< int64 (N): the first so many keys are seen whatever is_causal says */
-    struct attn_view alibi_slopes;  /**< floating (H): slope * -|i + offset - j| is added with the mask */
-    struct attn_view sinks;         /**< floating (H): a logit that joins each row's softmax, its column dropped */
-    size_t past_length;             /**< P: how many of the T keys are past ones (for ATTN_CAUSAL_AUTO) */
+    bool is_causal;                         /**< query i sees key j where j <= i + offset */
+    attn_causal_alignment causal_alignment; /**< what the offset is, here and for windows and ALiBi */
+    long long window_left;                  /**< keys from i + offset - window_left; ATTN_UNBOUNDED */
+    long long window_right;                 /**< to i + offset + window_right, inclusive; ATTN_UNBOUNDED */
+    struct attn_view key_lengths;           /**< int64 (N): keys beyond are padding; 0 to T */
+    struct attn_view segment_ids;           /**< int64 (N, T), L = T: a query sees the keys of its own segment */
+    struct attn_view prefix_length;         /**< int64 (N): the first so many keys are seen whatever is_causal says */
+    struct attn_view alibi_slopes;          /**< floating (H): slope * -|i + offset - j| is added with the mask */
+    struct attn_view sinks; /**< floating (H): a logit that joins each row's softmax, its column dropped */
+    size_t past_length;     /**< P: how many of the T keys are past ones (for ATTN_CAUSAL_AUTO) */
     size_t unmasked_tail; /**< the last so many keys are seen by every query whatever the masks, and count neither in T
                                for masks nor for offsets (bias_k, add_zero_attn) */
 };
 
+/** Every query sees every key, scaled by 1/sqrt(D). */
 #define ATTN_SDPA_DEFAULTS                                                                                             \
     { .window_left = ATTN_UNBOUNDED, .window_right = ATTN_UNBOUNDED }
 
@@ -72,20 +74,24 @@ struct attn_sdpa_options {
  * ATTN_STAGE_SOFTMAX.
  */
 struct attn_block {
-    attn_stage stage;
-    size_t batch, head, query_begin, query_count, key_count;
-    const void *rows; /**< float32 or float64, as the computation's dtype */
-    attn_dtype dtype;
-    size_t row_stride; /**< elements between rows; columns are contiguous */
-    /** Columns outside [key_begin, key_end) are known to be masked out for all these rows (and hold 0 / -Infinity). */
-    size_t key_begin, key_end;
-    size_t lane;
+    attn_stage stage;   /**< whose matrix it is */
+    size_t batch;       /**< which batch item */
+    size_t head;        /**< which head */
+    size_t query_begin; /**< the first row */
+    size_t query_count; /**< how many rows */
+    size_t key_count;   /**< how many columns: all of them */
+    const void *rows;   /**< the computation's dtype */
+    attn_dtype dtype;   /**< float32 or float64 */
+    size_t row_stride;  /**< elements between rows; columns are contiguous */
+    size_t key_begin;   /**< columns before are known to be masked out in all rows, and hold 0 or -Infinity */
+    size_t key_end;     /**< so are this one and those behind it */
+    size_t lane;        /**< the executor's lane that computed it */
 };
 
 /** Receives blocks. All heads of one (batch, query_begin) come in rising order of head, on one lane. */
 struct attn_block_sink {
-    void (*consume)(void *context, const struct attn_block *block);
-    void *context;
+    void (*consume)(void *context, const struct attn_block *block); /**< the block is gone when it returns */
+    void *context;                                                  /**< its first argument */
 };
 
 /** What is wanted of attn_sdpa; a view with no data, or a sink with no function, is not computed. */
@@ -93,15 +99,15 @@ struct attn_sdpa_result {
     struct attn_view output;    /**< (N, H, L, Dv), any strides whose last is 1 */
     struct attn_view weights;   /**< (N, H, L, T), any strides whose last is 1: softmax weights of every head */
     struct attn_view logsumexp; /**< (N, H, L), contiguous: of the masked scores (sinks left out), -Infinity for none */
-    struct attn_view max_score; /**< (N, H, L), contiguous */
-    struct attn_block_sink sinks[ATTN_STAGE_COUNT];
+    struct attn_view max_score; /**< (N, H, L), contiguous: the largest masked score, -Infinity for none */
+    struct attn_block_sink sinks[ATTN_STAGE_COUNT]; /**< by stage: who is lent its blocks */
 };
 
 /** The work of one call, for cost models and limits. */
 struct attn_sdpa_cost {
-    double flops;
-    double exponentials;
-    size_t scratch_bytes_per_lane;
+    double flops;                  /**< multiplications and additions of both products, masked blocks left out */
+    double exponentials;           /**< of the softmax */
+    size_t scratch_bytes_per_lane; /**< held by each lane while it runs */
 };
 
 /**
@@ -146,9 +152,10 @@ ATTN_API long long attn_sdpa_offset(const struct attn_sdpa_options *options, siz
  * result, NaN and infinities included, nor does a value whose weight is exactly 0. A NaN or +Infinity score that takes
  * part makes its row NaN. Reads its inputs only; may be called from many threads at once with different results.
  */
-ATTN_API attn_status attn_sdpa(const struct attn_view *query, const struct attn_view *key, const struct attn_view *value,
-                               const struct attn_sdpa_options *options, const struct attn_sdpa_result *result,
-                               const struct attn_execution *execution, struct attn_error *error);
+ATTN_API attn_status attn_sdpa(const struct attn_view *query, const struct attn_view *key,
+                               const struct attn_view *value, const struct attn_sdpa_options *options,
+                               const struct attn_sdpa_result *result, const struct attn_execution *execution,
+                               struct attn_error *error);
 
 #ifdef __cplusplus
 }

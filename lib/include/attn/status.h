@@ -13,13 +13,16 @@
 extern "C" {
 #endif
 
+/** The version of these headers (Semantic Versioning). */
 #define ATTN_VERSION "0.1.0"
 
 #if defined(__GNUC__)
 #define ATTN_API __attribute__((visibility("default")))
 #define ATTN_PRINTF(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 #else
+/** Marks what leaves the shared library. */
 #define ATTN_API
+/** Lets the compiler check a format string against its arguments, where it can. */
 #define ATTN_PRINTF(format_index, first_argument)
 #endif
 
@@ -36,6 +39,7 @@ extern "C" {
     X(ATTN_EFORMAT, "not the file format it claims to be")                                                             \
     X(ATTN_EIO, "input or output failed")
 
+/** What became of a call: ATTN_OK is 0, everything else a failure. The members are ATTN_STATUS_TABLE's. */
 typedef enum attn_status {
 #define ATTN_STATUS_MEMBER(name, text) name,
     ATTN_STATUS_TABLE(ATTN_STATUS_MEMBER)
@@ -44,8 +48,9 @@ typedef enum attn_status {
 
 /** What went wrong, where. Plain data owned by the caller; no function keeps a pointer to it. */
 struct attn_error {
-    attn_status status;
-    /** The argument at fault by its field name, parts joined by '/': "key", "key_lengths/2", "params/in_proj_weight". */
+    attn_status status; /**< what the function returned */
+    /** The argument at fault by its field name, parts joined by '/': "key", "key_lengths/2", "params/in_proj_weight".
+     */
     char field[160];
     /** What was expected and what was found, one sentence without a final stop. */
     char message[400];

@@ -15,6 +15,7 @@
 extern "C" {
 #endif
 
+/** The most axes of a tensor. */
 #define ATTN_MAX_RANK 8
 
 /** dtype, its name (safetensors' names beside it), bytes an element. */
@@ -28,6 +29,7 @@ extern "C" {
     X(ATTN_UINT8, "uint8", "U8", 1)                                                                                    \
     X(ATTN_BOOL, "bool", "BOOL", 1)
 
+/** The type of a tensor's elements, in the machine's byte order. The members are ATTN_DTYPE_TABLE's. */
 typedef enum attn_dtype {
 #define ATTN_DTYPE_MEMBER(name, text, short_name, bytes) name,
     ATTN_DTYPE_TABLE(ATTN_DTYPE_MEMBER)
@@ -36,11 +38,11 @@ typedef enum attn_dtype {
 
 /** A view of a tensor. `data == NULL` means "not given". Strides count elements, may be 0 (broadcast). */
 struct attn_view {
-    void *data;
-    attn_dtype dtype;
-    int rank;
-    size_t shape[ATTN_MAX_RANK];
-    ptrdiff_t stride[ATTN_MAX_RANK];
+    void *data;                      /**< element (0, 0, ...) */
+    attn_dtype dtype;                /**< of its elements */
+    int rank;                        /**< 0 to ATTN_MAX_RANK axes */
+    size_t shape[ATTN_MAX_RANK];     /**< elements along each axis, outermost first */
+    ptrdiff_t stride[ATTN_MAX_RANK]; /**< elements from one place to the next along each axis */
 };
 
 /** @return "float32" and so on; never NULL. Thread safe. */
