@@ -27,7 +27,8 @@ static bool start_loops(struct http *http, char *why, size_t why_capacity) {
         if (loop == NULL) {
             return false;
         }
-        http->loops[http->loop_count++] = loop;
+        http->loops[http->loop_count] = loop;
+        http->loop_count++; /* after it: the first threads look at them already, for /livez */
     }
     return true;
 }
