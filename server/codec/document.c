@@ -22,7 +22,7 @@ bool builder_begin(struct builder *builder, struct document *document, const str
 const struct field_spec *builder_find_spec(const struct builder *builder, const char *name, size_t length) {
     for (size_t i = 0; i < builder->spec_count; i++) {
         const char *row = builder->specs[i].name;
-        if (strncmp(row, name, length) == 0 && row[length] == '\0') {
+        if (strlen(row) == length && memcmp(row, name, length) == 0) { /* a name may hold a NUL */
             return &builder->specs[i];
         }
     }
