@@ -20,6 +20,11 @@ SERVER_LIBS := $(shell pkg-config --libs $(SERVER_PACKAGES)) -lpthread
 
 LIB_SOURCES := $(filter-out lib/include/%,$(wildcard lib/*/*.c lib/*/*/*.c))
 SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*/*.c server/*/*/*.c))
+# Files for one architecture's vector instructions are left out elsewhere; the portable tables do their work there.
+ifneq ($(shell $(CC) -dumpmachine | cut -d- -f1),x86_64)
+LIB_SOURCES := $(filter-out lib/kernels/x86/%,$(LIB_SOURCES))
+SERVER_SOURCES := $(filter-out %_avx2.c %_avx512.c,$(SERVER_SOURCES))
+endif
 UNIT_SOURCES := $(wildcard tests/unit/*.c)
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 SERVER_OBJECTS := $(SERVER_SOURCES:%.c=$(BUILD)/obj/%.o)
@@ -37,8 +42,8 @@ $(BUILD)/obj/server/routes/openapi.o: openapi.yaml server/routes/openapi.json
 
 # Vectorised files are compiled with their own flags and picked at run time by CPU features.
 %_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
-%_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd -mavx512vbmi2 -mavx2 -mfma -mbmi2 \
-                          -mf16c -mprefer-vector-width=512
+%_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd \
+                          -mavx512vbmi2 -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512
 
 $(BUILD)/libattn.a: $(LIB_OBJECTS)
 	@rm -f $@
