@@ -356,6 +356,7 @@ bool builder_read_json(struct builder *builder, const char *text, size_t length,
     if ((is_read || may_be_double) && builder->document->dtype != reader->dtype) {
         /* rare: the dtype came behind tensors that have been read in another one */
         forget_fields(builder);
+        memset(reader->problem, 0, sizeof *reader->problem); /* what was too large for a float32 is no problem now */
         reader->dtype = builder->document->dtype;
         scan_begin(&reader->scan, text, length, reader->scan.max_depth);
         is_read = read_object(builder);

@@ -50,6 +50,7 @@ static bool read_within(const char *text, size_t max_elements) {
 
 static void read_ok(const char *text) {
     ck_assert_msg(read_within(text, 1000), "%s: %s %s", text, problem.pointer, problem.detail);
+    ck_assert_int_eq(problem.id, PROBLEM_NONE); /* whoever reads it must not take a success for a failure */
 }
 
 static struct attn_view tensor_of(const char *name) {
