@@ -102,6 +102,8 @@ void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size
     *bytes_per_lane = collect->analyses != 0 ? attn_analyses_bytes(collect) : 0;
     if ((collect->forms & ACROSS_LAYERS) != 0 && fused_elements(collect, &fused))
         fused *= element + 2 * sizeof(double);
+    if (attn_has(collect->forms, ATTN_FORM_FLOW)) /* a lane's graph: two numbers and two notes an edge, and its sets */
+        *bytes_per_lane += collect->query_length * collect->columns * (2 * sizeof(double) + sizeof(size_t) + 2);
     if (attn_has(collect->forms, ATTN_FORM_PCA) && cell_elements(collect, &cells))
         cells *= element;
     *bytes = fused + cells;

@@ -376,6 +376,7 @@ static attn_status check_collectors(struct attn_plan *plan, size_t max_elements,
             return status;
         attn_collect_memory(collect, &own, &own_per_lane);
         own *= is_across ? layers : 1;
+        own_per_lane *= is_across ? layers : 1;
         bytes = own > bytes ? own : bytes;
         bytes_per_lane = own_per_lane > bytes_per_lane ? own_per_lane : bytes_per_lane;
     }
