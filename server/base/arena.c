@@ -27,6 +27,7 @@ struct arena {
     size_t reserved_start;  /* the reservation's place in it */
     size_t bytes;
     size_t chunk_bytes; /* of the next chunk */
+    struct arena_account account;
 };
 
 static bool round_up(size_t bytes, size_t multiple, size_t *rounded) {
@@ -48,6 +49,20 @@ struct arena *arena_create(void) {
         arena->chunk_bytes = FIRST_CHUNK_BYTES;
     }
     return arena;
+}
+
+void arena_set_account(struct arena *arena, struct arena_account account) {
+    arena->account = account;
+}
+
+bool arena_charge(struct arena *arena, size_t bytes) {
+    return arena->account.take == NULL || arena->account.take(arena->account.context, bytes);
+}
+
+static void give_back(struct arena *arena, size_t bytes) {
+    if (arena->account.give != NULL && bytes > 0) {
+        arena->account.give(arena->account.context, bytes);
+    }
 }
 
 static void block_free(struct block *block) {
@@ -81,8 +96,12 @@ static struct block *chunk_push(struct arena *arena, size_t bytes) {
     if (!round_up(size, ALIGNMENT, &size) || size > SIZE_MAX - header) {
         return NULL;
     }
+    if (!arena_charge(arena, header + size)) {
+        return NULL;
+    }
     struct block *chunk = aligned_alloc(ALIGNMENT, header + size);
     if (chunk == NULL) {
+        give_back(arena, header + size);
         return NULL;
     }
     *chunk = (struct block){.next = arena->chunks, .data = (unsigned char *)chunk + header, .size = size};
@@ -97,16 +116,16 @@ static struct block *chunk_push(struct arena *arena, size_t bytes) {
 /* A mapping of its own; not counted in arena->bytes yet. Pages are zero and cost nothing until they are written. */
 static struct block *map_push(struct arena *arena, size_t bytes) {
     size_t size;
-    if (!round_up(bytes, page_bytes(), &size)) {
+    if (!round_up(bytes, page_bytes(), &size) || !arena_charge(arena, size)) {
         return NULL;
     }
     struct block *map = malloc(sizeof *map);
-    if (map == NULL) {
-        return NULL;
-    }
-    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *data = map == NULL
+                     ? MAP_FAILED
+                     : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED) {
         free(map);
+        give_back(arena, size);
         return NULL;
     }
     *map = (struct block){.next = arena->maps, .data = data, .size = size, .is_mapped = true};
@@ -191,6 +210,7 @@ void arena_commit(struct arena *arena, size_t used_bytes) {
     size_t keep = 0;
     bool has_tail = round_up(used_bytes, page_bytes(), &keep) && keep < block->size;
     if (has_tail && munmap(block->data + keep, block->size - keep) == 0) {
+        give_back(arena, block->size - keep);
         block->size = keep;
     }
     arena->bytes += block->size;

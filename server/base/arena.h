@@ -11,6 +11,13 @@
 
 struct arena;
 
+/** Who is asked as an arena grows, and told what a reservation leaves unused. */
+struct arena_account {
+    bool (*take)(void *context, size_t bytes); /**< false: there is no more */
+    void (*give)(void *context, size_t bytes);
+    void *context;
+};
+
 /** @return a new arena, or NULL out of memory. */
 struct arena *arena_create(void);
 /** Frees everything that came from it; NULL is allowed. */
@@ -25,6 +32,14 @@ char *arena_copy_text(struct arena *arena, const char *text, size_t length);
  */
 void *arena_reserve(struct arena *arena, size_t capacity);
 void arena_commit(struct arena *arena, size_t used_bytes);
+/**
+ * From here on memory is taken from the account before it is held, and where that refuses, allocations return NULL.
+ * A reservation is taken whole and given back but for what is committed. What the arena holds when it is destroyed is
+ * the account's to forget.
+ */
+void arena_set_account(struct arena *arena, struct arena_account account);
+/** Takes from the account for memory that is held elsewhere on the arena's behalf. @return false where it refuses. */
+bool arena_charge(struct arena *arena, size_t bytes);
 /** @return bytes held (reservations count what was committed). */
 size_t arena_bytes(const struct arena *arena);
 

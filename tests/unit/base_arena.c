@@ -103,6 +103,56 @@ START_TEST(a_large_reservation_costs_what_is_committed) {
 }
 END_TEST
 
+/* An account with so much in it. */
+static bool take(void *context, size_t bytes) {
+    size_t *left = context;
+    if (bytes > *left) {
+        return false;
+    }
+    *left -= bytes;
+    return true;
+}
+
+static void give(void *context, size_t bytes) {
+    *(size_t *)context += bytes;
+}
+
+START_TEST(growth_is_taken_from_the_account_and_ends_where_it_does) {
+    size_t left = (size_t)1 << 20, before;
+    arena_set_account(arena, (struct arena_account){take, give, &left});
+    ck_assert_ptr_nonnull(arena_alloc(arena, 100));
+    ck_assert_uint_lt(left, (size_t)1 << 20);
+    before = left;
+    ck_assert_ptr_nonnull(arena_alloc(arena, 200)); /* in the same chunk */
+    ck_assert_uint_eq(left, before);
+    ck_assert_ptr_nonnull(arena_alloc(arena, (size_t)512 << 10));
+    ck_assert_uint_eq(left, before - ((size_t)512 << 10));
+    before = left;
+    ck_assert_ptr_null(arena_alloc(arena, (size_t)1 << 20));
+    ck_assert_ptr_null(arena_reserve(arena, (size_t)1 << 20));
+    ck_assert_uint_eq(left, before);
+    ck_assert(arena_charge(arena, before));
+    ck_assert(!arena_charge(arena, 1));
+    ck_assert_ptr_null(arena_alloc(arena, (size_t)127 << 10)); /* a new chunk */
+}
+END_TEST
+
+START_TEST(a_reservation_gives_back_to_the_account_what_is_not_committed) {
+    const size_t all = (size_t)64 << 20;
+    size_t left = all;
+    arena_set_account(arena, (struct arena_account){take, give, &left});
+    ck_assert_ptr_nonnull(arena_reserve(arena, (size_t)32 << 20));
+    ck_assert_uint_eq(left, (size_t)32 << 20);
+    arena_commit(arena, 1);
+    ck_assert_uint_ge(left, all - 65536); /* a page */
+    ck_assert_uint_lt(left, all);
+    left = all;
+    ck_assert_ptr_nonnull(arena_reserve(arena, (size_t)32 << 20));
+    arena_commit(arena, 0);
+    ck_assert_uint_eq(left, all);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("arena");
     TCase *tests = tcase_create("arena");
@@ -113,6 +163,8 @@ int main(void) {
     tcase_add_test(tests, a_small_reservation_gives_back_what_was_not_used);
     tcase_add_test(tests, blocks_taken_while_a_reservation_is_open_are_apart_from_it);
     tcase_add_test(tests, a_large_reservation_costs_what_is_committed);
+    tcase_add_test(tests, growth_is_taken_from_the_account_and_ends_where_it_does);
+    tcase_add_test(tests, a_reservation_gives_back_to_the_account_what_is_not_committed);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
