@@ -108,6 +108,9 @@ bool builder_unknown(struct builder *builder, const char *name, size_t length) {
 
 /* -- JSON -- */
 
+/* So little is within what any request costs. */
+#define FREE_JSON_BYTES ((size_t)4 << 10)
+
 /* A key and its colon; the name, without escapes, goes into the arena. */
 static bool read_key(struct reader *reader, const char *pointer, const char **name, size_t *length) {
     struct scan_text key;
@@ -220,7 +223,51 @@ static json_t *load_json(const char *start, size_t length, json_error_t *error) 
     return json;
 }
 
-static bool read_value(struct reader *reader, const char *pointer, json_t **json) {
+/* What a value tree costs that is to be made of a checked text. */
+struct json_weight {
+    size_t values, bytes;
+};
+
+/* jansson's own blocks with their headers: an array or object before it holds anything, an entry of an object, any
+ * value and its place in the one around it. */
+#define ARRAY_BYTES ((size_t)128)
+#define OBJECT_BYTES ((size_t)256)
+#define ENTRY_BYTES ((size_t)128)
+#define VALUE_BYTES ((size_t)96)
+
+static struct json_weight weigh_json(const char *at, const char *end) {
+    struct json_weight weight = {.values = 1, .bytes = VALUE_BYTES + 2 * (size_t)(end - at)};
+    bool in_string = false;
+    for (; at < end; at++) {
+        if (in_string) {
+            in_string = *at != '"';
+            at += *at == '\\'; /* the escaped byte is no end */
+            continue;
+        }
+        in_string = *at == '"';
+        bool is_next = *at == ',' || *at == '[' || *at == '{';
+        weight.values += is_next;
+        weight.bytes += (is_next ? VALUE_BYTES : 0) + (*at == '[' ? ARRAY_BYTES : 0) + (*at == '{' ? OBJECT_BYTES : 0) +
+                        (*at == ':' ? ENTRY_BYTES : 0);
+    }
+    return weight;
+}
+
+/* A value tree takes up to a hundred times its text, outside the arena: few values are made, and they are accounted. */
+static bool afford_json(struct builder *builder, const char *pointer, const char *start) {
+    struct json_weight weight = weigh_json(start, builder->reader.scan.at);
+    if (weight.values > DOCUMENT_MAX_VALUES - builder->json_values) {
+        problem_set(builder->reader.problem, PROBLEM_TOO_LARGE, pointer,
+                    "expected at most %d values in the fields that are no tensors, found more", DOCUMENT_MAX_VALUES);
+        return false;
+    }
+    builder->json_values += weight.values;
+    return weight.bytes < FREE_JSON_BYTES || arena_charge(builder->reader.arena, weight.bytes) ||
+           reader_out_of_memory(&builder->reader);
+}
+
+static bool read_value(struct builder *builder, const char *pointer, json_t **json) {
+    struct reader *reader = &builder->reader;
     int first = scan_peek(&reader->scan);
     const char *start = reader->scan.at;
     if (!scan_value(&reader->scan)) {
@@ -229,6 +276,9 @@ static bool read_value(struct reader *reader, const char *pointer, json_t **json
     if (first == 't' || first == 'f') {
         *json = json_boolean(first == 't');
         return true;
+    }
+    if (!afford_json(builder, pointer, start)) {
+        return false;
     }
     json_error_t error;
     *json = load_json(start, (size_t)(reader->scan.at - start), &error);
@@ -269,7 +319,7 @@ static bool read_field(struct builder *builder, const struct field_spec *spec, s
     if (spec->kind != FIELD_JSON) {
         return tensor_read_json(reader, spec->kind, pointer.text, &field->tensor);
     }
-    return read_value(reader, pointer.text, &field->json) && (!is_dtype(spec) || read_dtype(builder, start));
+    return read_value(builder, pointer.text, &field->json) && (!is_dtype(spec) || read_dtype(builder, start));
 }
 
 static bool read_entry(struct builder *builder) {
@@ -327,6 +377,7 @@ static bool asks_for_double(const struct builder *builder, size_t length) {
 static void forget_fields(struct builder *builder) {
     document_reset(builder->document);
     builder->document->field_count = 0;
+    builder->json_values = 0;
     memset(builder->is_seen, 0, builder->spec_count * sizeof *builder->is_seen);
 }
 

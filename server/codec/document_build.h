@@ -8,13 +8,17 @@
 /** The most members of a FIELD_TENSORS object: no state dict of one attention layer comes near. */
 #define DOCUMENT_MAX_MEMBERS 256
 
+/** The most values (each array, object, string and number) in all FIELD_JSON fields: the tokens of a long batch. */
+#define DOCUMENT_MAX_VALUES (1 << 20)
+
 /** A document while it is read: which fields of the table have been seen. */
 struct builder {
     struct document *document;
     const struct field_spec *specs;
     size_t spec_count;
-    bool *is_seen;     /**< a field a row */
-    bool has_floating; /**< a tensor has been read in the reader's dtype */
+    bool *is_seen;      /**< a field a row */
+    bool has_floating;  /**< a tensor has been read in the reader's dtype */
+    size_t json_values; /**< in the fields read so far */
     struct reader reader;
 };
 

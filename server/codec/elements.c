@@ -46,16 +46,20 @@ static bool read_not_finite(struct elements *elements, double *value) {
 }
 
 /* A run of numbers stopped at something else, behind a comma. @return whether reading can go on there. */
-static bool check_run(struct elements *elements, enum number_status status, size_t count, const char *pointer) {
+static bool check_run(struct elements *elements, enum number_status status, size_t count, const struct place *row,
+                      size_t row_start) {
     struct reader *reader = elements->reader;
+    if (count > 0 && status != NUMBER_OVERFLOW) {
+        elements->passed_comma = true;
+        return true;
+    }
+    /* made only here: where numbers and "-Infinity" alternate, runs end at every other element */
+    const struct pointer_text place = element_pointer(elements, row, row_start);
+    const char *pointer = place.text;
     if (status == NUMBER_OVERFLOW) {
         return reader_malformed_at(reader, pointer, reader->scan.at,
                                    elements->element_class == ELEMENTS_F32 ? "a number too large for float32"
                                                                            : "a number too large for float64");
-    }
-    if (count > 0) {
-        elements->passed_comma = true;
-        return true;
     }
     if (!scan_value(&reader->scan)) {
         return reader_malformed(reader, pointer);
@@ -80,7 +84,7 @@ static bool read_f32(struct elements *elements, const struct place *row, size_t 
     enum number_status status =
         number_read_run_f32(scan->at, scan->end, values, elements->capacity - elements->count, &count, &scan->at);
     elements->count += count;
-    return status == NUMBER_OK || check_run(elements, status, count, element_pointer(elements, row, row_start).text);
+    return status == NUMBER_OK || check_run(elements, status, count, row, row_start);
 }
 
 static bool read_f64(struct elements *elements, const struct place *row, size_t row_start, int first) {
@@ -98,7 +102,7 @@ static bool read_f64(struct elements *elements, const struct place *row, size_t 
     enum number_status status =
         number_read_run_f64(scan->at, scan->end, values, elements->capacity - elements->count, &count, &scan->at);
     elements->count += count;
-    return status == NUMBER_OK || check_run(elements, status, count, element_pointer(elements, row, row_start).text);
+    return status == NUMBER_OK || check_run(elements, status, count, row, row_start);
 }
 
 /* -- exact -- */
@@ -158,11 +162,11 @@ attn_dtype elements_dtype(enum element_class element_class) {
     return classes[element_class].dtype;
 }
 
-bool elements_begin(struct elements *elements, struct reader *reader, enum element_class element_class) {
+bool elements_begin(struct elements *elements, struct reader *reader, enum element_class element_class, size_t most) {
     /* an element takes a byte and its separator another */
     size_t left = (size_t)(reader->scan.end - reader->scan.at);
     size_t capacity = left / 2 + 1;
-    capacity = capacity < reader->max_elements ? capacity : reader->max_elements;
+    capacity = capacity < most ? capacity : most;
     size_t bytes = attn_dtype_bytes(elements_dtype(element_class));
     void *data = capacity <= SIZE_MAX / bytes ? arena_reserve(reader->arena, capacity * bytes) : NULL;
     *elements = (struct elements){.reader = reader,

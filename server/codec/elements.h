@@ -30,8 +30,8 @@ struct elements {
 /** @return the dtype that elements of the class are kept in. */
 attn_dtype elements_dtype(enum element_class element_class);
 
-/** Opens a reservation for all that can still follow in the text, within max_elements. */
-bool elements_begin(struct elements *elements, struct reader *reader, enum element_class element_class);
+/** Opens a reservation for all that can still follow in the text, `most` elements at most. */
+bool elements_begin(struct elements *elements, struct reader *reader, enum element_class element_class, size_t most);
 
 /**
  * Reads from the first element of an array to its ']', which is left.

@@ -133,7 +133,7 @@ static bool read_array(struct nested *nested) {
 static bool read_nested(struct reader *reader, enum field_kind kind, const char *pointer, struct attn_view *view) {
     struct nested nested = {.reader = reader, .place = {.base = pointer}};
     enum element_class element_class = tensor_element_class(reader, kind, first_leaf(&reader->scan));
-    if (!elements_begin(&nested.elements, reader, element_class)) {
+    if (!elements_begin(&nested.elements, reader, element_class, reader->max_elements)) {
         return false;
     }
     bool is_read = read_array(&nested);

@@ -49,6 +49,9 @@ static bool read_flat(struct object_form *form, const char *member, struct eleme
 
 /* -- shape -- */
 
+/* Axes that are read, so as to say how many there are too many of. */
+#define SHAPE_MOST ((size_t)64)
+
 static bool check_axis(struct object_form *form, int axis, int64_t length) {
     if (length >= 1) {
         form->shape[axis] = (size_t)length;
@@ -62,12 +65,16 @@ static bool check_axis(struct object_form *form, int axis, int64_t length) {
 
 static bool read_shape(struct object_form *form) {
     struct elements elements;
-    if (!elements_begin(&elements, form->reader, ELEMENTS_I64) || !read_flat(form, "shape", &elements)) {
+    bool is_read =
+        elements_begin(&elements, form->reader, ELEMENTS_I64, SHAPE_MOST) && read_flat(form, "shape", &elements);
+    bool is_too_long = !is_read && form->reader->problem->id == PROBLEM_TOO_LARGE;
+    if (!is_read && !is_too_long) {
         return false;
     }
-    if (elements.count == 0 || elements.count > ATTN_MAX_RANK) {
+    if (is_too_long || elements.count == 0 || elements.count > ATTN_MAX_RANK) {
         problem_set(form->reader->problem, PROBLEM_INVALID, member_pointer(form, "shape").text,
-                    "expected 1 to %d axes, found %zu", ATTN_MAX_RANK, elements.count);
+                    "expected 1 to %d axes, found %s%zu", ATTN_MAX_RANK, is_too_long ? "more than " : "",
+                    elements.count);
         return false;
     }
     form->rank = (int)elements.count;
@@ -150,7 +157,7 @@ static void set_integer_range(struct elements *elements, attn_dtype dtype) {
 static bool read_data_now(struct object_form *form, int first) {
     struct elements elements;
     enum element_class element_class = data_class(form, first);
-    if (!elements_begin(&elements, form->reader, element_class)) {
+    if (!elements_begin(&elements, form->reader, element_class, form->reader->max_elements)) {
         return false;
     }
     if (form->has_dtype) {

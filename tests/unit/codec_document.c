@@ -337,6 +337,11 @@ static const struct wrong wrongs[] = {
     {"{\"query\":{\"shape\":[1],\"dtype\":\"int32\",\"data\":[1.5]}}", PROBLEM_INVALID, "/query/data/0", "1.5", 0},
     {"{\"dtype\":\"float16\"}", PROBLEM_INVALID, "/dtype", "expected \"float32\" or \"float64\", found a string", 0},
     {"{\"dtype\":1}", PROBLEM_INVALID, "/dtype", "found a number 1", 0},
+    {"{\"query\\u0000query\":1}", PROBLEM_INVALID, NULL, "no field of this name", 0},
+    {"{\"query\":{\"shape\":[1,1,1,1,1,1,1,1,1],\"data\":[1]}}", PROBLEM_INVALID, "/query/shape", "found 9", 0},
+    {"{\"query\":{\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+     "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],\"data\":[1]}}",
+     PROBLEM_INVALID, "/query/shape", "found more than 64", 0},
     /* too much of it */
     {"{\"query\":[1,2,3,4,5,6,7,8,9,10,11]}", PROBLEM_TOO_LARGE, "/query", "at most 10 elements", 0},
     {"{\"query\":[[1,2,3,4,5,6],[7,8,9,10,11,12]]}", PROBLEM_TOO_LARGE, "/query", "at most 10 elements", 0},
@@ -377,6 +382,63 @@ START_TEST(members_are_bounded_in_number) {
 }
 END_TEST
 
+/* "weights": count times a value, and the last */
+static char *repeated(const char *value, size_t count) {
+    static const char head[] = "{\"weights\":[";
+    size_t length = strlen(value), used = sizeof head - 1;
+    char *text = malloc(used + count * (length + 1) + 3);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, head, used);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(text + used, value, length);
+        used += length;
+        text[used++] = ',';
+    }
+    strcpy(text + used - 1, "]}");
+    return text;
+}
+
+START_TEST(values_that_are_no_tensors_are_bounded_in_number) {
+    static const char *const values[] = {"0", "[]", "{}", "\"\"", "{\"a\":[]}"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char *text = repeated(values[i], (size_t)1 << 20);
+        ck_assert_msg(!read_within(text, 1000), "%s", values[i]);
+        ck_assert_int_eq(problem.id, PROBLEM_TOO_LARGE);
+        ck_assert_str_eq(problem.pointer, "/weights");
+        free(text);
+    }
+    char *commas = repeated("\",[{,\\\",\"", 200000); /* in strings they are nothing */
+    ck_assert_msg(read_within(commas, 1000), "%s", problem.detail);
+    free(commas);
+}
+END_TEST
+
+static bool take(void *context, size_t bytes) {
+    size_t *left = context;
+    bool is_taken = bytes <= *left;
+    *left -= is_taken ? bytes : 0;
+    return is_taken;
+}
+
+static void give(void *context, size_t bytes) {
+    *(size_t *)context += bytes;
+}
+
+START_TEST(memory_is_accounted_that_of_values_outside_the_arena_too) {
+    size_t left = (size_t)1 << 20;
+    arena_set_account(arena, (struct arena_account){take, give, &left});
+    char *text = repeated("{}", 1000); /* takes 350 kB */
+    ck_assert_msg(read_within(text, 1000), "%s", problem.detail);
+    ck_assert_uint_lt(left, (size_t)800 << 10);
+    free(text);
+    text = repeated("{}", 10000);
+    ck_assert(!read_within(text, 1000));
+    ck_assert_int_eq(problem.id, PROBLEM_BUSY);
+    ck_assert_int_gt(problem.retry_after_s, 0);
+    free(text);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("document");
     TCase *tests = tcase_create("document");
@@ -396,6 +458,8 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_wrong_is_named_with_its_place, 0, sizeof wrongs / sizeof *wrongs);
     tcase_add_test(tests, as_many_elements_as_allowed_are_read);
     tcase_add_test(tests, members_are_bounded_in_number);
+    tcase_add_test(tests, values_that_are_no_tensors_are_bounded_in_number);
+    tcase_add_test(tests, memory_is_accounted_that_of_values_outside_the_arena_too);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
