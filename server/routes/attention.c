@@ -56,8 +56,22 @@ static bool negotiate(struct exchange *exchange, struct attention *attention, si
     return true;
 }
 
+static bool take_memory(void *context, size_t bytes) {
+    struct exchange *exchange = context;
+    bool is_taken = budget_take(&exchange->server->memory, bytes);
+    exchange->reserved_bytes += is_taken ? bytes : 0;
+    return is_taken;
+}
+
+static void give_memory(void *context, size_t bytes) {
+    struct exchange *exchange = context;
+    budget_give(&exchange->server->memory, bytes);
+    exchange->reserved_bytes -= bytes;
+}
+
 /** What can be refused before the body is looked at. */
 static bool begin(struct exchange *exchange) {
+    arena_set_account(exchange->arena, (struct arena_account){take_memory, give_memory, exchange});
     struct attention *attention = arena_alloc(exchange->arena, sizeof *attention);
     if (attention == NULL) {
         return attention_out_of_memory(&exchange->problem);
@@ -88,10 +102,6 @@ static bool check_single(struct exchange *exchange, struct attention *attention)
 static bool read_document(struct exchange *exchange, struct attention *attention) {
     struct document_limits limits = {.max_elements = exchange->server->config->max_elements};
     struct document *document = &attention->request.document;
-    /* the shortest number, two bytes of JSON, becomes a float of four, or in double of eight */
-    if (!exchange_reserve(exchange, attention->body_is_binary ? exchange->body_length : 4 * exchange->body_length)) {
-        return false;
-    }
     if (attention->body_is_binary) {
         return document_read_safetensors(document, exchange->body, exchange->body_length, attention_field_specs,
                                          attention_field_count, &limits, exchange->arena, &exchange->problem);

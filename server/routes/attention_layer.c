@@ -92,8 +92,16 @@ static bool convert_layer(struct attn_layer *layer, attn_dtype dtype, struct are
 }
 
 static bool acquire_model(struct attention_request *request, struct problem *problem) {
-    const char *id = json_value_text(attention_json(request, "model"), "/model", problem);
-    if (id == NULL || !registry_id_check(id, "/model", problem)) {
+    const json_t *model = attention_json(request, "model");
+    const char *id = json_value_text(model, "/model", problem);
+    if (id == NULL) {
+        return false;
+    }
+    if (strlen(id) != json_string_length(model)) {
+        problem_set(problem, PROBLEM_INVALID, "/model", "expected the id of a model, found a string with a NUL in it");
+        return false;
+    }
+    if (!registry_id_check(id, "/model", problem)) {
         return false;
     }
     request->model = registry_acquire(request->registry, id, problem);

@@ -122,19 +122,6 @@ bool attention_request_read(struct attention_request *request, struct registry *
     return is_read && attention_read_wanted(request, problem);
 }
 
-struct attn_plan *attention_request_plan(const struct attention_request *request, struct problem *problem) {
-    struct attn_plan *plan = NULL;
-    struct attn_error error = {0};
-    attn_status status = request->mode == ATTENTION_GIVEN
-                             ? attn_plan_create_given(&plan, &request->given, &request->want, &error)
-                             : attn_plan_create(&plan, &request->inputs, &request->want, &error);
-    if (status != ATTN_OK) {
-        problem_from_attn(problem, &error);
-        return NULL;
-    }
-    return plan;
-}
-
 static size_t count_bits(unsigned set) {
     return (size_t)__builtin_popcount(set);
 }
@@ -153,6 +140,43 @@ size_t attention_request_tensor_count(const struct attention_request *request) {
     }
     return each_layer * layers + each_form * count_bits(across) + count_bits(want->internals) + (want->output ? 1 : 0) +
            (want->present ? 2 : 0);
+}
+
+/** Each tensor of an answer has a shape, a name and a place besides its numbers: a kilobyte or two. */
+#define MOST_TENSORS ((size_t)1 << 16)
+
+/** So many come of an axis of layers, or of pairs, that only a request made for it has. */
+static bool check_tensor_count(const struct attention_request *request, struct problem *problem) {
+    size_t count = attention_request_tensor_count(request);
+    if (request->mode == ATTENTION_GIVEN && request->given.weights.rank == 5 &&
+        request->given.weights.shape[0] > MOST_TENSORS) {
+        problem_set(problem, PROBLEM_TOO_LARGE, "/attention_weights", "expected at most %zu layers, found %zu",
+                    MOST_TENSORS, request->given.weights.shape[0]);
+        return false;
+    }
+    if (count <= MOST_TENSORS) {
+        return true;
+    }
+    problem_set(problem, PROBLEM_TOO_LARGE, request->want.pairs_count > 0 ? "/pairs" : "/attention_weights",
+                "expected at most %zu tensors in the answer, one a layer or pair and form, found %zu", MOST_TENSORS,
+                count);
+    return false;
+}
+
+struct attn_plan *attention_request_plan(const struct attention_request *request, struct problem *problem) {
+    struct attn_plan *plan = NULL;
+    struct attn_error error = {0};
+    if (!check_tensor_count(request, problem)) {
+        return NULL;
+    }
+    attn_status status = request->mode == ATTENTION_GIVEN
+                             ? attn_plan_create_given(&plan, &request->given, &request->want, &error)
+                             : attn_plan_create(&plan, &request->inputs, &request->want, &error);
+    if (status != ATTN_OK) {
+        problem_from_attn(problem, &error);
+        return NULL;
+    }
+    return plan;
 }
 
 void attention_request_reset(struct attention_request *request) {

@@ -32,8 +32,7 @@ static size_t pull_binary(void *self, char *to, size_t capacity) {
 static bool encode_at_once(struct exchange *exchange, const struct body_source *source, size_t bound,
                            const char *content_type) {
     size_t capacity = bound + ENCODER_CAPACITY, used = 0, written;
-    if (bound > EAGER_BYTES || !exchange_reserve(exchange, capacity)) {
-        exchange->problem = (struct problem){0};
+    if (bound > EAGER_BYTES) {
         return false;
     }
     char *bytes = arena_reserve(exchange->arena, capacity);

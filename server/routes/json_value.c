@@ -102,11 +102,16 @@ static void list_names(struct json_names names, char *text, size_t capacity) {
     }
 }
 
+/** A string may hold NULs: it is told from a name by its length too. */
+static bool is_text(const json_t *json, const char *name) {
+    return json_string_length(json) == strlen(name) && memcmp(json_string_value(json), name, strlen(name)) == 0;
+}
+
 bool json_value_name(const json_t *json, const char *pointer, struct json_names names, int *index,
                      struct problem *problem) {
     char list[320];
     for (int i = 0; json_is_string(json) && i < names.count; i++) {
-        if (strcmp(names.name_of(i), json_string_value(json)) == 0) {
+        if (is_text(json, names.name_of(i))) {
             *index = i;
             return true;
         }

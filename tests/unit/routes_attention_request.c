@@ -141,6 +141,39 @@ START_TEST(a_misspelt_field_is_answered_with_the_one_that_was_meant) {
 }
 END_TEST
 
+static bool plans(size_t layers, const char *rest) {
+    size_t shape[5] = {layers, 1, 1, 1, 1};
+    ck_assert(reads(rest));
+    float *weights = arena_alloc(arena, layers * sizeof *weights);
+    ck_assert_ptr_nonnull(weights);
+    request.given.weights = attn_view_contiguous(weights, ATTN_FLOAT32, 5, shape);
+    struct attn_plan *plan = attention_request_plan(&request, &problem);
+    attn_plan_destroy(plan);
+    return plan != NULL;
+}
+
+START_TEST(an_answer_of_very_many_tensors_is_refused_before_it_is_planned) {
+    const char *two = "{\"attention_weights\": [[[[[1]]]]], \"weights\": [\"max\", \"average\"]}";
+    ck_assert(plans(32768, two));
+    ck_assert(!plans(32769, two));
+    ck_assert_int_eq(problem.id, PROBLEM_TOO_LARGE);
+    ck_assert_str_eq(problem.pointer, "/attention_weights");
+    ck_assert_ptr_nonnull(strstr(problem.detail, "at most 65536 tensors in the answer"));
+    ck_assert(!plans(65537, "{\"attention_weights\": [[[[[1]]]]], \"layers\": [0]}"));
+    ck_assert_int_eq(problem.id, PROBLEM_TOO_LARGE);
+    ck_assert_str_eq(problem.detail, "expected at most 65536 layers, found 65537");
+}
+END_TEST
+
+START_TEST(a_nul_in_a_name_is_part_of_it) {
+    ck_assert(!reads("{\"query\": [[1]], \"model\": \"a\\u0000b\"}"));
+    ck_assert_int_eq(problem.id, PROBLEM_INVALID);
+    ck_assert_str_eq(problem.pointer, "/model");
+    ck_assert(!reads("{\"query\": [[1]], \"weights\": \"max\\u0000min\"}"));
+    ck_assert_str_eq(problem.pointer, "/weights");
+}
+END_TEST
+
 START_TEST(two_modes_are_one_too_many) {
     ck_assert(!reads("{\"model\": \"a\", \"params\": {}, \"query\": [[1]]}"));
     ck_assert_int_eq(problem.id, PROBLEM_INVALID);
@@ -160,6 +193,8 @@ int main(void) {
     tcase_add_test(tests, equal_tokens_have_equal_numbers);
     tcase_add_test(tests, tensors_are_counted_layer_by_layer);
     tcase_add_test(tests, a_misspelt_field_is_answered_with_the_one_that_was_meant);
+    tcase_add_test(tests, an_answer_of_very_many_tensors_is_refused_before_it_is_planned);
+    tcase_add_test(tests, a_nul_in_a_name_is_part_of_it);
     tcase_add_test(tests, two_modes_are_one_too_many);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

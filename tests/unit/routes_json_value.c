@@ -63,6 +63,9 @@ START_TEST(a_name_that_is_not_in_the_table_is_answered_with_the_table) {
     ck_assert_int_eq(index, 1);
     ck_assert(!json_value_name(blue, "/color", (struct json_names){color_name, 2}, &index, &problem));
     ck_assert_str_eq(problem.detail, "expected one of \"red\", \"green\", found \"blue\"");
+    json_t *longer = json_loads("\"green\\u0000er\"", JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    ck_assert(!json_value_name(longer, "/color", (struct json_names){color_name, 2}, &index, &problem));
+    json_decref(longer);
     json_decref(green);
     json_decref(blue);
 }
