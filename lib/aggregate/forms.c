@@ -107,9 +107,10 @@ static void consume_accumulators(struct attn_collector *collector, struct attn_l
         return;
     for (size_t i = 0; i < collector->accumulator_count; i++) {
         const struct attn_accumulator *accumulator = &collector->accumulators[i];
-        char *scratch = accumulator->rows == NULL ? (char *)lane->fused.data + i * block_bytes : NULL;
+        bool is_kept = accumulator->rows == NULL;
+        char *scratch = is_kept ? (char *)lane->fused.data + i * block_bytes : NULL;
         accumulate(collector, accumulator, scratch, block, position);
-        if (scratch != NULL && block->head == collector->collect.last_head)
+        if (is_kept && block->head == collector->collect.last_head)
             keep_top_of_fused(collector, accumulator, scratch, block);
     }
 }

@@ -30,7 +30,7 @@ struct family {
 
 #define LINEAR_FAMILY(title, q, k, v, out)                                                                             \
     {                                                                                                                  \
-        .name = title, .names = {                                                                                      \
+        .name = (title), .names = {                                                                                    \
             [Q_WEIGHT] = q ".weight",                                                                                  \
             [K_WEIGHT] = k ".weight",                                                                                  \
             [V_WEIGHT] = v ".weight",                                                                                  \

@@ -241,7 +241,9 @@ static attn_status take_pairs(struct attn_plan *plan, const struct attn_want *wa
                               struct attn_collect base, size_t *lists, struct attn_error *error) {
     size_t *heads = lists, *centred = lists + want->pairs_count, layer = 0;
     bool *is_taken = calloc(facts->layers * facts->heads, sizeof *is_taken);
-    attn_status status = is_taken != NULL ? ATTN_OK : attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    if (is_taken == NULL)
+        return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
+    attn_status status = ATTN_OK;
     for (size_t i = 0; i < 2 * facts->heads - 1; i++)
         centred[i] = i == facts->heads - 1 ? 0 : ATTN_NOT_CHOSEN;
     for (size_t i = 0; i < want->pairs_count && status == ATTN_OK; i++) {

@@ -6,7 +6,8 @@ static const struct dtype_row {
     const char *name, *short_name;
     size_t bytes;
 } dtypes[] = {
-#define DTYPE_ROW(member, text, short_text, size) [member] = {.name = text, .short_name = short_text, .bytes = size},
+#define DTYPE_ROW(member, text, short_text, size)                                                                      \
+    [member] = {.name = (text), .short_name = (short_text), .bytes = (size)},
     ATTN_DTYPE_TABLE(DTYPE_ROW)
 #undef DTYPE_ROW
 };

@@ -171,7 +171,8 @@ static inline char *write_one(char *to, uint64_t digits, uint64_t first, int64_t
         others += (size / 10) << 32 | (size % 10) << 40;
     }
     row = row * 2 + is_negative;
-    __m128i text = _mm_set_epi64x((long long)others, (long long)(digits + 0x3030303030303030));
+    uint64_t ascii = digits + 0x3030303030303030;
+    __m128i text = _mm_set_epi64x((long long)others, (long long)ascii);
     __m128i shuffle = _mm_loadu_si128((const __m128i *)number_shuffles[row]);
     _mm_storeu_si128((__m128i *)to, _mm_shuffle_epi8(text, shuffle));
     return to + number_shuffle_lengths[row];

@@ -84,7 +84,8 @@ void body_append(struct request *request, const char *bytes, size_t length) {
         problem_set(&exchange->problem, PROBLEM_BODY_TOO_LARGE, NULL, "expected a body of at most %llu bytes",
                     (unsigned long long)limit);
     }
-    if (exchange->problem.id != PROBLEM_NONE || request->is_dropped_body || request->route->body == BODY_NONE) {
+    if (exchange->problem.id != PROBLEM_NONE || request->is_dropped_body || request->route == NULL ||
+        request->route->body == BODY_NONE) {
         return;
     }
     if (request->route->body == BODY_FILE) {

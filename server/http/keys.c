@@ -181,10 +181,11 @@ static bool take_token(struct key *key, uint64_t now_ns) {
 struct key_verdict keys_check(struct keys *keys, const char *key, uint64_t now_ns) {
     struct key_verdict verdict = {0};
     char given[KEY_MAX + 1] = {0};
-    if (key == NULL || strlen(key) > KEY_MAX) {
+    size_t length = key != NULL ? strnlen(key, KEY_MAX + 1) : KEY_MAX + 1;
+    if (length > KEY_MAX) {
         return verdict;
     }
-    memcpy(given, key, strlen(key));
+    memcpy(given, key, length);
     struct key *found = NULL;
     pthread_mutex_lock(&keys->lock);
     for (size_t i = 0; i < keys->count; i++) {
