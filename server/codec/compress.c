@@ -87,21 +87,21 @@ static bool expand_into(enum coding coding, const unsigned char *bytes, size_t l
     }
 }
 
-bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, struct arena *arena,
-                     const char **expanded, size_t *expanded_length, struct problem *problem) {
+bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, size_t tail,
+                     struct arena *arena, const char **expanded, size_t *expanded_length, struct problem *problem) {
     /* deflate cannot do better than 1032 to 1 */
     size_t most = length <= SIZE_MAX / 1032 - 1 ? (length + 1) * 1032 : SIZE_MAX - 1;
-    size_t room = (most < limit ? most : limit) + 1;
-    if (room == 0) {
+    size_t room = (most < limit ? most : limit) + 1, all;
+    if (room == 0 || __builtin_add_overflow(room, tail, &all)) {
         return fail_memory(problem);
     }
-    unsigned char *to = arena_reserve(arena, room);
+    unsigned char *to = arena_reserve(arena, all);
     if (to == NULL) {
         return fail_memory(problem);
     }
     *expanded_length = 0;
     bool is_expanded = expand_into(coding, bytes, length, to, room, expanded_length, problem);
-    arena_commit(arena, is_expanded ? *expanded_length : 0);
+    arena_commit(arena, is_expanded ? *expanded_length + tail : 0);
     *expanded = (const char *)to;
     return is_expanded;
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 enum coding {
+    CODING_NONE,   /**< as it is ("identity") */
     CODING_GZIP,   /**< RFC 1952 ("gzip", "x-gzip") */
     CODING_DEFLATE /**< zlib's format, RFC 1950 ("deflate") */
 };
@@ -18,12 +19,13 @@ enum coding {
 /**
  * Expands a whole body.
  * @param limit     the most bytes it may expand to: beyond it PROBLEM_BODY_TOO_LARGE
+ * @param tail      bytes that a reader may look at behind the expanded ones
  * @param expanded  receives the bytes, in the arena
  * @return true, or false with the problem: a stream that is broken, ends early or has bytes behind it is
  *         PROBLEM_MALFORMED, with the offset in the compressed body. The arena must have no open reservation.
  */
-bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, struct arena *arena,
-                     const char **expanded, size_t *expanded_length, struct problem *problem);
+bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, size_t tail,
+                     struct arena *arena, const char **expanded, size_t *expanded_length, struct problem *problem);
 
 /** Deflates what another source gives, as it is pulled. */
 struct deflater;

@@ -155,7 +155,7 @@ static bool check_expectation(struct request *request) {
 static bool check_coding(struct request *request) {
     static const struct {
         const char *name;
-        enum body_coding coding;
+        enum coding coding;
     } known[] = {
         {"identity", CODING_NONE}, {"gzip", CODING_GZIP}, {"x-gzip", CODING_GZIP}, {"deflate", CODING_DEFLATE}};
     const char *text = exchange_header(&request->exchange, "Content-Encoding");

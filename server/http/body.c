@@ -1,4 +1,3 @@
-#include "server/http/expand.h"
 #include "server/http/internal.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -103,30 +102,16 @@ bool body_is_hopeless(const struct request *request) {
            request->received_bytes - limit > DROPPED_BYTES;
 }
 
-/** Expands a compressed body into a reservation of --max-body bytes. */
+/** Puts the expanded bytes in the place of the compressed ones. */
 static void expand_memory(struct request *request) {
     struct exchange *exchange = &request->exchange;
-    size_t limit = exchange->server->config->max_body, expanded = 0, offset = 0;
-    char *to = arena_reserve(exchange->arena, limit + BODY_TAIL_BYTES);
-    enum expand_outcome outcome = EXPAND_NO_MEMORY;
-    if (to != NULL) {
-        outcome =
-            expand(request->coding == CODING_GZIP, request->body, request->body_used, to, limit, &expanded, &offset);
-        arena_commit(exchange->arena, expanded + BODY_TAIL_BYTES);
-    }
-    if (outcome == EXPAND_NO_MEMORY) {
-        fail_memory(exchange);
-    } else if (outcome == EXPAND_TOO_LARGE) {
-        problem_set(&exchange->problem, PROBLEM_BODY_TOO_LARGE, NULL, "expected at most %zu bytes, expanded", limit);
-    } else if (outcome == EXPAND_BROKEN) {
-        problem_set(&exchange->problem, PROBLEM_MALFORMED, NULL,
-                    "the %s stream is broken, ends early or has bytes behind it, at byte %zu",
-                    request->coding == CODING_GZIP ? "gzip" : "deflate", offset);
-        exchange->problem.has_offset = true;
-        exchange->problem.offset = offset;
-    } else if (exchange_reserve(exchange, expanded)) {
-        request->body = to;
-        request->body_used = expanded;
+    const char *expanded;
+    size_t length;
+    if (compress_expand(request->coding, request->body, request->body_used, exchange->server->config->max_body,
+                        BODY_TAIL_BYTES, exchange->arena, &expanded, &length, &exchange->problem) &&
+        exchange_reserve(exchange, length)) {
+        request->body = (char *)expanded;
+        request->body_used = length;
     }
 }
 

@@ -8,6 +8,7 @@
 #ifndef SERVER_HTTP_INTERNAL_H
 #define SERVER_HTTP_INTERNAL_H
 
+#include "server/codec/compress.h"
 #include "server/http/headers.h"
 #include "server/http/http.h"
 #include "server/http/keys.h"
@@ -45,8 +46,6 @@ struct socket {
     struct socket *previous, *next;
 };
 
-enum body_coding { CODING_NONE, CODING_GZIP, CODING_DEFLATE };
-
 enum request_state {
     REQUEST_READING,
     REQUEST_WORKING,  /* with the pool */
@@ -64,7 +63,7 @@ struct request {
     enum request_state state;
     _Atomic bool is_running;
     bool must_close, has_body, is_chunked, is_dropped_body;
-    enum body_coding coding;
+    enum coding coding;
     uint64_t declared_length;
     /* body */
     char *body;

@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t length) {
     if (data[0] == 'g' || data[0] == 'd') {
         const char *expanded;
         size_t expanded_length;
-        is_read = compress_expand(data[0] == 'g' ? CODING_GZIP : CODING_DEFLATE, bytes, length, 1 << 16, arena,
+        is_read = compress_expand(data[0] == 'g' ? CODING_GZIP : CODING_DEFLATE, bytes, length, 1 << 16, 0, arena,
                                   &expanded, &expanded_length, &problem);
         require(!is_read || expanded_length <= 1 << 16);
     } else if (data[0] == 's') {

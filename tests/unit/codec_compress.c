@@ -33,7 +33,7 @@ static size_t pack(enum coding coding, const void *text, size_t length, unsigned
 
 static bool expand(enum coding coding, const void *bytes, size_t length, size_t limit, const char **text,
                    size_t *text_length) {
-    return compress_expand(coding, bytes, length, limit, arena, text, text_length, &problem);
+    return compress_expand(coding, bytes, length, limit, 0, arena, text, text_length, &problem);
 }
 
 START_TEST(both_codings_are_expanded) {

@@ -1,4 +1,3 @@
-#include "server/http/expand.h"
 #include "server/http/headers.h"
 #include "server/http/keys.h"
 #include "server/http/log.h"
@@ -8,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 /** @return whether a request with these header fields (name, value, … NULL) is taken. */
 static bool takes(const char *const *texts) {
@@ -176,40 +174,6 @@ START_TEST(wrong_key_files_are_refused_with_their_line) {
 }
 END_TEST
 
-static size_t squeeze(bool is_gzip, char *from, size_t length, char *to, size_t capacity) {
-    z_stream stream = {.next_in = (Bytef *)from,
-                       .avail_in = (unsigned)length,
-                       .next_out = (Bytef *)to,
-                       .avail_out = (unsigned)capacity};
-    ck_assert_int_eq(deflateInit2(&stream, 6, Z_DEFLATED, is_gzip ? 31 : 15, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    ck_assert_int_eq(deflate(&stream, Z_FINISH), Z_STREAM_END);
-    deflateEnd(&stream);
-    return capacity - stream.avail_out;
-}
-
-START_TEST(bodies_expand_within_their_limit_or_say_why_not) {
-    char text[5000], packed[8192], to[6000];
-    size_t made, at;
-    for (size_t i = 0; i < sizeof text; i++) {
-        text[i] = (char)('a' + i * i % 23);
-    }
-    for (int i = 0; i < 2; i++) {
-        bool is_gzip = i == 1;
-        size_t length = squeeze(is_gzip, text, sizeof text, packed, sizeof packed);
-        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof to, &made, &at), EXPAND_OK);
-        ck_assert_uint_eq(made, sizeof text);
-        ck_assert_mem_eq(to, text, sizeof text);
-        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof text, &made, &at), EXPAND_OK);
-        ck_assert_int_eq(expand(is_gzip, packed, length, to, sizeof text - 1, &made, &at), EXPAND_TOO_LARGE);
-        ck_assert_int_eq(expand(is_gzip, packed, length - 1, to, sizeof to, &made, &at), EXPAND_BROKEN);
-        packed[length] = 'x';
-        ck_assert_int_eq(expand(is_gzip, packed, length + 1, to, sizeof to, &made, &at), EXPAND_BROKEN);
-        ck_assert_int_eq(expand(!is_gzip, packed, length, to, sizeof to, &made, &at), EXPAND_BROKEN);
-    }
-    ck_assert_int_eq(expand(true, "", 0, to, sizeof to, &made, &at), EXPAND_BROKEN);
-}
-END_TEST
-
 START_TEST(log_text_is_always_inside_a_json_string) {
     char to[64];
     log_escape(to, sizeof to, "a\"b\\c\n\xff");
@@ -230,7 +194,6 @@ int main(void) {
     tcase_add_test(cases, a_wrong_method_learns_the_right_ones);
     tcase_add_test(cases, keys_carry_scopes_names_and_rates);
     tcase_add_test(cases, wrong_key_files_are_refused_with_their_line);
-    tcase_add_test(cases, bodies_expand_within_their_limit_or_say_why_not);
     tcase_add_test(cases, log_text_is_always_inside_a_json_string);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
