@@ -237,7 +237,9 @@ static void store_statistics(const struct sdpa_problem *p, const struct block *b
     }
 }
 
-static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage stage, size_t lane) {
+/* @param live the keys beyond which all rows are known to be hidden */
+static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage stage, struct key_span live,
+                 size_t lane) {
     const struct attn_block_sink *sink = &p->result.sinks[stage];
     if (sink->consume == NULL)
         return;
@@ -251,8 +253,8 @@ static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage
         .rows = b->scores,
         .dtype = p->dtype,
         .row_stride = (size_t)b->stride,
-        .key_begin = b->keys.begin,
-        .key_end = b->keys.end,
+        .key_begin = live.begin,
+        .key_end = live.end,
         .lane = lane,
     };
     sink->consume(sink->context, &block);
@@ -266,53 +268,64 @@ static void fill_outside(const struct sdpa_problem *p, char *row, struct key_spa
         p->kernels->fill(at(p, row, inner.end), p->key_length - inner.end, value);
 }
 
-/* From masked scores to weights, a held row; the tail's gap counts as seen and holds -Infinity. */
-static void soften_row(const struct sdpa_problem *p, const struct block *b, struct row_state *state, char *row) {
+/*
+ * From masked scores to weights, a held row; the tail's gap counts as seen and holds -Infinity.
+ * @return whether the row is NaN, all of it
+ */
+static bool soften_row(const struct sdpa_problem *p, const struct block *b, struct row_state *state, char *row) {
     const struct key_span all = {0, p->key_length};
     const struct key_span seen = row_keys(p, state->span, all);
     const size_t count = seen.end - seen.begin;
     if (!b->has_sink && p->kernels->softmax(at(p, row, seen.begin), count, &state->maximum, &state->sum)) {
         fill_outside(p, row, seen, 0);
-        return;
+        return false;
     }
     reset_state(state);
     exponentiate(p->kernels, state, at(p, row, seen.begin), count);
     const double factor = weight_factor(b, state);
     if (isnan(factor)) {
         p->kernels->fill(row, p->key_length, (double)NAN);
-        return;
+        return true;
     }
     p->kernels->scale(at(p, row, seen.begin), count, factor);
     fill_outside(p, row, seen, 0);
+    return false;
 }
 
-/* Passes 2 and 3 with each matrix on the way handed out: every pass over the whole block before the next. */
-static void soften_in_stages(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
+/*
+ * Passes 2 and 3 with each matrix on the way handed out: every pass over the whole block before the next.
+ * @return whether some row is NaN
+ */
+static bool soften_in_stages(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
     const struct key_span all = {0, p->key_length};
-    emit(p, b, ATTN_STAGE_RAW, lane->index);
+    bool has_nan = false;
+    emit(p, b, ATTN_STAGE_RAW, b->keys, lane->index);
     for (size_t row = 0; row < b->count && p->options.softcap > 0; row++)
         p->kernels->softcap(score_row(p, b, row), p->key_length, p->options.softcap);
-    emit(p, b, ATTN_STAGE_SOFTCAPPED, lane->index);
+    emit(p, b, ATTN_STAGE_SOFTCAPPED, b->keys, lane->index);
     for (size_t row = 0; row < b->count; row++) {
         char *scores = score_row(p, b, row);
         mask_row(p, b, row, lane->states[row].span, all, scores, lane->mask_row);
         fill_outside(p, scores, row_keys(p, lane->states[row].span, all), -INFINITY);
     }
-    emit(p, b, ATTN_STAGE_MASKED, lane->index);
+    emit(p, b, ATTN_STAGE_MASKED, b->keys, lane->index);
     for (size_t row = 0; row < b->count; row++)
-        soften_row(p, b, &lane->states[row], score_row(p, b, row));
+        has_nan |= soften_row(p, b, &lane->states[row], score_row(p, b, row));
+    return has_nan;
 }
 
-static void soften_rows(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
+static bool soften_rows(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
     const struct key_span all = {0, p->key_length};
+    bool has_nan = false;
     for (size_t row = 0; row < b->count; row++) {
         char *scores = score_row(p, b, row);
         const struct key_span seen = row_keys(p, lane->states[row].span, all);
         if (p->options.softcap > 0)
             p->kernels->softcap(at(p, scores, seen.begin), seen.end - seen.begin, p->options.softcap);
         mask_row(p, b, row, lane->states[row].span, all, scores, lane->mask_row);
-        soften_row(p, b, &lane->states[row], scores);
+        has_nan |= soften_row(p, b, &lane->states[row], scores);
     }
+    return has_nan;
 }
 
 /* Where the product over all keys is not finite, a value may be to blame whose weight is 0: leaves such values out. */
@@ -342,11 +355,8 @@ static void output_held(const struct sdpa_problem *p, const struct block *b) {
 static void compute_held(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
     if (b->keys.begin < b->keys.end)
         multiply_keys(p, b, b->keys, at(p, b->scores, b->keys.begin));
-    if (p->wants_stages && b->holds_rows)
-        soften_in_stages(p, b, lane);
-    else
-        soften_rows(p, b, lane);
-    emit(p, b, ATTN_STAGE_SOFTMAX, lane->index);
+    const bool has_nan = p->wants_stages && b->holds_rows ? soften_in_stages(p, b, lane) : soften_rows(p, b, lane);
+    emit(p, b, ATTN_STAGE_SOFTMAX, has_nan ? (struct key_span){0, p->key_length} : b->keys, lane->index);
     output_held(p, b);
 }
 

@@ -44,6 +44,31 @@ START_TEST(rows_that_attend_to_nothing_and_likely_mistakes_are_warned_of) {
 }
 END_TEST
 
+START_TEST(a_row_that_is_NaN_is_NaN_in_every_form_and_column) {
+    float *numbers = some_numbers(4 * 4);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){4, 4}),
+                                 .num_heads = 2,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    numbers[1 * 4] = NAN; /* seen by the rows 1 and, in their past, 2 and 3 */
+    inputs.options.is_causal = true;
+    want.forms = ATTN_BIT(ATTN_FORM_AVERAGE) | ATTN_BIT(ATTN_FORM_PER_HEAD) | ATTN_BIT(ATTN_FORM_MAX);
+    want.analyses = ATTN_BIT(ATTN_ANALYSIS_RECEIVED);
+    struct attn_result *result = run(&inputs, &want, NULL);
+    const float *average = attn_result_find(result, ATTN_GROUP_WEIGHTS, "average")->values.data;
+    const float *per_head = attn_result_find(result, ATTN_GROUP_WEIGHTS, "per_head")->values.data;
+    const float *received = attn_result_find(result, ATTN_GROUP_ANALYSIS, "received")->values.data;
+    for (size_t i = 0; i < 16; i++) {
+        ck_assert_int_eq(isnan(average[i]) != 0, i >= 4);
+        ck_assert_int_eq(isnan(per_head[i]) != 0, i >= 4);
+    }
+    for (size_t key = 0; key < 4; key++)
+        ck_assert(isnan(received[key]));
+    attn_result_destroy(result);
+    free(numbers);
+}
+END_TEST
+
 START_TEST(a_negative_causal_offset_is_warned_of_and_no_mask_is_not) {
     float *numbers = some_numbers(3 * 4);
     struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){3, 4}),
@@ -189,6 +214,7 @@ int main(void) {
     Suite *suite = suite_create("plan_run");
     TCase *cases = tcase_create("running");
     tcase_add_test(cases, rows_that_attend_to_nothing_and_likely_mistakes_are_warned_of);
+    tcase_add_test(cases, a_row_that_is_NaN_is_NaN_in_every_form_and_column);
     tcase_add_test(cases, a_negative_causal_offset_is_warned_of_and_no_mask_is_not);
     tcase_add_test(cases, a_cancelled_run_leaves_no_result);
     tcase_add_test(cases, a_large_result_is_aligned_costed_and_the_mean_of_its_heads);

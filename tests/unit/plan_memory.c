@@ -1,0 +1,207 @@
+/**
+ * Running out of memory: the k-th allocation of a plan's life fails, for every k. Whatever fails, the status says so,
+ * nothing is left behind, and the next try is none the worse. The program is linked with --wrap (see the Makefile).
+ */
+#include "tests/golden/runner/lanes.h"
+#include <attn/attn.h>
+
+#include <check.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *old, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void *__real_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset);
+void __real_free(void *memory);
+int __real_munmap(void *address, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *old, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset);
+void __wrap_free(void *memory);
+int __wrap_munmap(void *address, size_t bytes);
+
+/* Only the thread that runs the test allocates while these count, and lanes' threads in its stead. */
+static atomic_bool is_watching;
+static atomic_long until_failure, held;
+
+static bool fails(void) {
+    return atomic_load(&is_watching) && atomic_fetch_sub(&until_failure, 1) == 1;
+}
+
+static void *noted(void *memory) {
+    if (atomic_load(&is_watching) && memory != NULL)
+        atomic_fetch_add(&held, 1);
+    return memory;
+}
+
+void *__wrap_malloc(size_t bytes) {
+    return fails() ? NULL : noted(__real_malloc(bytes));
+}
+
+void *__wrap_calloc(size_t count, size_t bytes) {
+    return fails() ? NULL : noted(__real_calloc(count, bytes));
+}
+
+void *__wrap_realloc(void *old, size_t bytes) {
+    if (fails())
+        return NULL;
+    void *memory = __real_realloc(old, bytes);
+    return old == NULL ? noted(memory) : memory;
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+    return fails() ? NULL : noted(__real_aligned_alloc(alignment, bytes));
+}
+
+void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
+    return fails() ? MAP_FAILED : noted(__real_mmap(address, bytes, protection, flags, file, offset));
+}
+
+void __wrap_free(void *memory) {
+    if (atomic_load(&is_watching) && memory != NULL)
+        atomic_fetch_sub(&held, 1);
+    __real_free(memory);
+}
+
+int __wrap_munmap(void *address, size_t bytes) {
+    if (atomic_load(&is_watching))
+        atomic_fetch_sub(&held, 1);
+    return __real_munmap(address, bytes);
+}
+
+struct trial {
+    struct attn_inputs inputs;
+    struct attn_given given; /* with weights: in place of inputs */
+    struct attn_want want;
+    const struct attn_execution *execution;
+};
+
+static attn_status live(const struct trial *trial) {
+    struct attn_plan *plan;
+    struct attn_result *result;
+    struct attn_error error;
+    attn_status status = trial->given.weights.data != NULL
+                             ? attn_plan_create_given(&plan, &trial->given, &trial->want, &error)
+                             : attn_plan_create(&plan, &trial->inputs, &trial->want, &error);
+    if (status != ATTN_OK)
+        return status;
+    status = attn_plan_run(plan, trial->execution, &result, &error);
+    attn_plan_destroy(plan);
+    if (status == ATTN_OK)
+        attn_result_destroy(result);
+    return status;
+}
+
+/* Lives through it with every allocation failing in turn. @return how many there were. */
+static long fail_in_turn(const struct trial *trial) {
+    for (long k = 1;; k++) {
+        ck_assert_int_lt(k, 1000);
+        atomic_store(&held, 0);
+        atomic_store(&until_failure, k);
+        atomic_store(&is_watching, true);
+        attn_status status = live(trial);
+        atomic_store(&is_watching, false);
+        ck_assert_msg(atomic_load(&held) == 0, "allocation %ld: %ld pieces of memory are left", k, atomic_load(&held));
+        bool has_failed = atomic_load(&until_failure) <= 0;
+        ck_assert_msg(status == (has_failed ? ATTN_ENOMEM : ATTN_OK), "allocation %ld: %s", k,
+                      attn_status_name(status));
+        if (!has_failed)
+            return k - 1;
+    }
+}
+
+enum { N = 2, HEADS = 3, LENGTH = 40, DIM = 8, WIDTH = HEADS * DIM, LAYERS = 3 };
+
+static float numbers[N * LENGTH * WIDTH];
+static double weights[LAYERS * N * HEADS * LENGTH * LENGTH];
+static const int64_t tokens[N * LENGTH];
+
+static void fill(void) {
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        numbers[i] = (float)(i % 97) / 97.0F - 0.5F;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        weights[i] = (double)(i % 89) / 89.0;
+}
+
+static const unsigned all_forms = ATTN_BIT(ATTN_FORM_COUNT) - 1;
+
+START_TEST(attention_ends_well_whichever_allocation_fails) {
+    struct attn_layer layer;
+    struct attn_error error;
+    const struct attn_named_view tensors[] = {
+        {"in_proj_weight", attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){3 * WIDTH, WIDTH})},
+        {"out_proj.weight", attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){WIDTH, WIDTH})},
+    };
+    fill();
+    ck_assert_int_eq(attn_layer_resolve(tensors, 2, &(struct attn_layer_config){.num_heads = HEADS}, &layer, &error),
+                     ATTN_OK);
+    static const struct attn_execution on_lanes = {.executor = &golden_lanes};
+    for (size_t top_k = 0; top_k <= 5; top_k += 5) {
+        struct trial trial = {
+            .inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 3, (size_t[]){N, LENGTH, WIDTH}),
+                       .layer = &layer,
+                       .options = ATTN_SDPA_DEFAULTS},
+            .want = ATTN_WANT_DEFAULTS};
+        trial.inputs.options.is_causal = true;
+        trial.want.forms = all_forms & ~ATTN_BIT(ATTN_FORM_HEAD_WEIGHTED);
+        if (top_k > 0)
+            trial.want.forms &= ~(ATTN_BIT(ATTN_FORM_CONCAT) | ATTN_BIT(ATTN_FORM_PCA));
+        trial.want.top_k = top_k;
+        trial.want.analyses = ATTN_BIT(ATTN_ANALYSIS_DUPLICATE) - 1;
+        trial.want.internals = ATTN_BIT(ATTN_INTERNAL_COUNT) - 1;
+        ck_assert_int_gt(fail_in_turn(&trial), 8);
+        trial.execution = &on_lanes;
+        ck_assert_int_gt(fail_in_turn(&trial), 8);
+    }
+}
+END_TEST
+
+START_TEST(analyses_of_given_weights_end_well_whichever_allocation_fails) {
+    fill();
+    struct trial trial = {
+        .given = {.weights =
+                      attn_view_contiguous(weights, ATTN_FLOAT64, 5, (size_t[]){LAYERS, N, HEADS, LENGTH, LENGTH}),
+                  .query_tokens = attn_view_contiguous((void *)(uintptr_t)tokens, ATTN_INT64, 2, (size_t[]){N, LENGTH}),
+                  .key_tokens = attn_view_contiguous((void *)(uintptr_t)tokens, ATTN_INT64, 2, (size_t[]){N, LENGTH})},
+        .want = ATTN_WANT_DEFAULTS};
+    const double head_weights[HEADS] = {1, 2, 3};
+    trial.want.forms = all_forms & ~(ATTN_BIT(ATTN_FORM_VALUE_NORM) | ATTN_BIT(ATTN_FORM_OUTPUT_NORM));
+    trial.want.analyses = ATTN_BIT(ATTN_ANALYSIS_COUNT) - 1;
+    trial.want.head_weights = head_weights;
+    trial.want.head_weights_count = HEADS;
+    ck_assert_int_gt(fail_in_turn(&trial), 20);
+    trial.given.weights.stride[4] = LENGTH; /* columns of columns: gathered */
+    trial.given.weights.stride[3] = 1;
+    ck_assert_int_gt(fail_in_turn(&trial), 20);
+}
+END_TEST
+
+START_TEST(a_large_result_that_cannot_be_mapped_is_out_of_memory) {
+    enum { LONG = 1200 };
+    float *long_numbers = calloc(LONG * 4, sizeof *long_numbers);
+    ck_assert_ptr_nonnull(long_numbers);
+    struct trial trial = {.inputs = {.query = attn_view_contiguous(long_numbers, ATTN_FLOAT32, 2, (size_t[]){LONG, 4}),
+                                     .options = ATTN_SDPA_DEFAULTS},
+                          .want = ATTN_WANT_DEFAULTS};
+    ck_assert_int_gt(fail_in_turn(&trial), 2);
+    free(long_numbers);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("plan_memory");
+    TCase *cases = tcase_create("out of memory");
+    tcase_add_test(cases, attention_ends_well_whichever_allocation_fails);
+    tcase_add_test(cases, analyses_of_given_weights_end_well_whichever_allocation_fails);
+    tcase_add_test(cases, a_large_result_that_cannot_be_mapped_is_out_of_memory);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
