@@ -245,9 +245,14 @@ static void consume_head_distance(struct attn_collector *collector, struct attn_
     size_t heads = collector->collect.chosen_count;
     if (!hold_rows(collector, lane, block, position) || block->head != collector->collect.last_head)
         return;
-    for (size_t left = 0; left < heads; left++)
+    for (size_t left = 0; left < heads; left++) {
+        if (attn_is_cancelled(collector->inputs.execution)) {
+            attn_collector_fail(collector, ATTN_ECANCELLED);
+            return;
+        }
         for (size_t right = left + 1; right < heads; right++)
             add_head_distance(collector, lane, block, left, right);
+    }
 }
 
 void attn_analyses_consume(struct attn_collector *collector, struct attn_lane *lane, const struct attn_block *block,

@@ -97,9 +97,37 @@ bool attn_collect_held(const struct attn_collect *collect, size_t *elements) {
     return (collect->forms & ACROSS_LAYERS) == 0 || fused_elements(collect, elements);
 }
 
+/* Which forms are matrices fused over heads, and how. */
+static const struct {
+    attn_form form;
+    attn_fusion fusion;
+} fused_forms[] = {
+    {ATTN_FORM_AVERAGE, ATTN_FUSION_MEAN},
+    {ATTN_FORM_MAX, ATTN_FUSION_MAX},
+    {ATTN_FORM_MIN, ATTN_FUSION_MIN},
+    {ATTN_FORM_HEAD_WEIGHTED, ATTN_FUSION_MEAN},
+};
+
+/* The most rows that a block of some megabytes of scores has (attn_sdpa_plan_blocks, given.c). */
+static size_t most_block_rows(const struct attn_collect *collect) {
+    const size_t whole = ((size_t)1 << 20) / (collect->columns * attn_dtype_bytes(collect->dtype));
+    const size_t rows = whole > 8 ? whole : 8;
+    return rows < collect->query_length ? rows : collect->query_length;
+}
+
+/* Bytes of rows that a lane keeps: of every chosen head, or of matrices fused before their top k are taken. */
+static size_t held_bytes(const struct attn_collect *collect) {
+    size_t row = collect->columns * attn_dtype_bytes(collect->dtype), rows = most_block_rows(collect), kept = 0, bytes;
+    if (attn_has(collect->analyses, ATTN_ANALYSIS_HEAD_DISTANCE))
+        kept += collect->chosen_count;
+    for (size_t i = 0; i < sizeof fused_forms / sizeof *fused_forms && collect->top_k > 0; i++)
+        kept += attn_has(collect->forms, fused_forms[i].form) ? 1 : 0;
+    return attn_size_product((size_t[]){kept, rows, row}, 3, &bytes) ? bytes : SIZE_MAX / 2;
+}
+
 void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size_t *bytes_per_lane) {
     size_t element = attn_dtype_bytes(collect->dtype), fused = 0, cells = 0;
-    *bytes_per_lane = collect->analyses != 0 ? attn_analyses_bytes(collect) : 0;
+    *bytes_per_lane = held_bytes(collect) + (collect->analyses != 0 ? attn_analyses_bytes(collect) : 0);
     if ((collect->forms & ACROSS_LAYERS) != 0 && fused_elements(collect, &fused))
         fused *= element + 2 * sizeof(double);
     if (attn_has(collect->forms, ATTN_FORM_FLOW)) /* a lane's graph: two numbers and two notes an edge, and its sets */
@@ -143,17 +171,6 @@ bool attn_block_rows(const struct attn_block *block, size_t begin, size_t end, s
     *last = high - block->query_begin;
     return true;
 }
-
-/* Which forms are matrices fused over heads, and how. */
-static const struct {
-    attn_form form;
-    attn_fusion fusion;
-} fused_forms[] = {
-    {ATTN_FORM_AVERAGE, ATTN_FUSION_MEAN},
-    {ATTN_FORM_MAX, ATTN_FUSION_MAX},
-    {ATTN_FORM_MIN, ATTN_FUSION_MIN},
-    {ATTN_FORM_HEAD_WEIGHTED, ATTN_FUSION_MEAN},
-};
 
 static struct attn_accumulator *add_accumulator(struct attn_collector *collector, attn_fusion fusion) {
     struct attn_accumulator *accumulator = &collector->accumulators[collector->accumulator_count++];

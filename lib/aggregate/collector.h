@@ -35,13 +35,16 @@ struct attn_collect {
 /** The most tensors of one collection. */
 enum { ATTN_COLLECT_TENSORS = ATTN_FORM_COUNT + ATTN_ANALYSIS_COUNT + 2 };
 
+/** The most heads of a collection that principal components are made of: the work grows with their cube. */
+enum { ATTN_PCA_MOST_HEADS = 1024 };
+
 /** Lists the tensors that a collection fills, in order. @return their count. */
 size_t attn_collect_specs(const struct attn_collect *collect, struct attn_tensor_spec *specs);
 
 /** Elements that a collection holds beside its results, the largest single tensor. @return false on overflow. */
 bool attn_collect_held(const struct attn_collect *collect, size_t *elements);
 
-/** Bytes of the collector's own memory, all and for each lane (to be planned for; blocks of rows not counted). */
+/** Bytes of the collector's own memory, all and for each lane, to be planned for. */
 void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size_t *bytes_per_lane);
 
 /** What is known only when it runs. Zero is "nothing". */
@@ -52,6 +55,7 @@ struct attn_collect_inputs {
     const void *value_norms, *output_norms;   /**< (N, heads, columns), in the dtype */
     bool per_head_is_written;                 /**< someone else writes the per-head weights */
     bool refuses_negative;                    /**< negative weights are an error */
+    const struct attn_execution *execution;   /**< asked whether to go on where one block is much work */
     size_t lanes;
 };
 

@@ -75,16 +75,21 @@ static void load_centred(struct pca *pca, size_t query) {
     }
 }
 
-static void find_covariance(struct pca *pca) {
+/* @return false if the computation is to end. */
+static bool find_covariance(struct pca *pca, const struct attn_execution *execution) {
     size_t columns = pca->collector->collect.columns;
     memset(pca->covariance, 0, pca->heads * pca->heads * sizeof *pca->covariance);
     for (size_t query = 0; query < pca->collector->collect.query_length; query++) {
         load_centred(pca, query);
-        for (size_t left = 0; left < pca->heads; left++)
+        for (size_t left = 0; left < pca->heads; left++) {
+            if (attn_is_cancelled(execution))
+                return false;
             for (size_t right = left; right < pca->heads; right++)
                 pca->covariance[left * pca->heads + right] +=
                     pca->doubles->dot(pca->rows + left * columns, pca->rows + right * columns, columns);
+        }
     }
+    return true;
 }
 
 static void fill_nan(struct pca *pca) {
@@ -171,7 +176,10 @@ attn_status attn_pca_finish(struct attn_collector *collector, const struct attn_
     for (pca.item = 0; pca.item < collect->batch && status == ATTN_OK; pca.item++) {
         pca.cells = collector->cells + pca.item * item_bytes;
         find_means(&pca);
-        find_covariance(&pca);
+        if (!find_covariance(&pca, execution)) {
+            status = ATTN_ECANCELLED;
+            break;
+        }
         find_eigenvectors(&pca);
         write_components(&pca);
         for (size_t query = collect->query_begin; query < collect->query_end; query++)

@@ -3,6 +3,7 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -147,6 +148,8 @@ static attn_status check_numbers(struct sdpa_problem *p, struct attn_error *erro
         return attn_fail(error, ATTN_ERANGE, "scale", "expected a finite number, found %g", o->scale);
     if (!isfinite(o->softcap) || o->softcap < 0)
         return attn_fail(error, ATTN_ERANGE, "softcap", "expected a finite number of at least 0, found %g", o->softcap);
+    if (p->dtype == ATTN_FLOAT32 && o->softcap > 0) /* its reciprocal and itself must be numbers there */
+        p->options.softcap = fmin(fmax(o->softcap, (double)FLT_MIN), (double)FLT_MAX);
     if (o->window_left < ATTN_UNBOUNDED)
         return attn_fail(error, ATTN_ERANGE, "window/left", "expected at least -1, found %lld", o->window_left);
     if (o->window_right < ATTN_UNBOUNDED)
@@ -342,14 +345,21 @@ double attn_view_real(const struct attn_view *view, size_t i) {
     return real;
 }
 
-/* Keys in all rows of a batch item, as far as spans say. */
+/* Rows whose spans are looked at where that is much work. */
+enum { SAMPLED_ROWS = 64 };
+
+/* Keys in all rows of a batch item, as far as spans say: an estimate from evenly spaced rows where masks are long. */
 static double visible_pairs(const struct sdpa_problem *p, size_t batch) {
-    double pairs = 0;
-    for (size_t row = 0; row < p->query_length; row++) {
-        struct key_span span = attn_sdpa_row_span(p, batch, row);
+    const size_t step = attn_sdpa_spans_are_dear(p) ? (p->query_length + SAMPLED_ROWS - 1) / SAMPLED_ROWS : 1;
+    struct key_span item = {0, p->masked_length};
+    double pairs = 0, rows = 0;
+    if (p->padding.data != NULL)
+        item = attn_sdpa_item_span(p, batch);
+    for (size_t row = 0; row < p->query_length; row += step, rows++) {
+        struct key_span span = attn_sdpa_row_span_within(p, batch, row, item);
         pairs += (double)(span.end - span.begin + p->options.unmasked_tail);
     }
-    return pairs;
+    return pairs * (double)p->query_length / rows;
 }
 
 attn_status attn_sdpa_check(const struct attn_view *query, const struct attn_view *key, const struct attn_view *value,

@@ -83,19 +83,47 @@ static struct key_span trim_segment(const struct sdpa_problem *p, size_t batch, 
     return span;
 }
 
-struct key_span attn_sdpa_row_span(const struct sdpa_problem *p, size_t batch, size_t row) {
-    struct key_span span = {0, p->masked_length};
-    if (!p->has_ranges)
-        return span;
-    span = range_of_rules(p, batch, row);
+/* A mask that differs between heads trims no span: these are shared by all heads of a block. */
+static bool is_shared_by_heads(const struct sdpa_problem *p) {
+    return p->mask.data != NULL && (p->heads == 1 || p->mask.stride[1] == 0);
+}
+
+bool attn_sdpa_spans_are_dear(const struct sdpa_problem *p) {
+    return p->options.segment_ids.data != NULL || is_shared_by_heads(p);
+}
+
+struct key_span attn_sdpa_item_span(const struct sdpa_problem *p, size_t batch) {
+    return trim(p, &p->padding, mask_row_of(&p->padding, batch, 0, 0), (struct key_span){0, p->masked_length});
+}
+
+/* What a row's place leaves of the keys between the first and the last that the padding mask shows. */
+static struct key_span leave_padding_out(struct key_span span, struct key_span item) {
+    span.begin = span.begin > item.begin ? span.begin : item.begin;
+    span.end = span.end < item.end ? span.end : item.end;
+    return span.begin < span.end ? span : (struct key_span){0, 0};
+}
+
+struct key_span attn_sdpa_row_span_within(const struct sdpa_problem *p, size_t batch, size_t row,
+                                          struct key_span item) {
+    struct key_span span = range_of_rules(p, batch, row);
+    if (p->padding.data != NULL)
+        span = leave_padding_out(span, item);
     if (p->options.segment_ids.data != NULL)
         span = trim_segment(p, batch, row, span);
-    if (p->padding.data != NULL)
-        span = trim(p, &p->padding, mask_row_of(&p->padding, batch, 0, 0), span);
-    /* A mask that differs between heads is left whole: spans are shared by all heads of a block. */
-    if (p->mask.data != NULL && (p->heads == 1 || p->mask.stride[1] == 0))
+    if (is_shared_by_heads(p))
         span = trim(p, &p->mask, mask_row_of(&p->mask, batch, 0, row), span);
     return span;
+}
+
+struct key_span attn_sdpa_row_span(const struct sdpa_problem *p, size_t batch, size_t row) {
+    struct key_span item = {0, p->masked_length};
+    if (!p->has_ranges)
+        return item;
+    if (p->row_spans != NULL)
+        return p->row_spans[batch * p->query_length + row];
+    if (p->padding.data != NULL)
+        item = p->item_spans != NULL ? p->item_spans[batch] : attn_sdpa_item_span(p, batch);
+    return attn_sdpa_row_span_within(p, batch, row, item);
 }
 
 /* A mask's entries for a span, contiguous: in place, or gathered into `gathered`. */

@@ -25,9 +25,11 @@ struct sdpa_problem {
     struct attn_view query, key, value;
     double scale;
     struct attn_sdpa_options options;
-    struct attn_view mask;    /**< (N, H, L, up to M) by strides; data NULL: none */
-    struct attn_view padding; /**< (N, M) by strides; data NULL: none */
-    bool has_ranges;          /**< some rule hides keys by their place alone */
+    struct attn_view mask;             /**< (N, H, L, up to M) by strides; data NULL: none */
+    struct attn_view padding;          /**< (N, M) by strides; data NULL: none */
+    bool has_ranges;                   /**< some rule hides keys by their place alone */
+    const struct key_span *item_spans; /**< (N) of padding masks; NULL: not prepared */
+    const struct key_span *row_spans;  /**< (N, L); NULL: not prepared */
     struct attn_sdpa_result result;
     bool wants_stages;  /**< a sink wants a matrix from before the softmax */
     bool wants_sinks;   /**< some sink is there: one lane takes all heads of a block */
@@ -57,6 +59,16 @@ static inline long long view_integer(const struct attn_view *view, size_t i, siz
 
 /** @return element i of a floating view of rank 1. */
 double attn_view_real(const struct attn_view *view, size_t i);
+
+/** @return whether a row's span takes a look at a mask or at segments, key by key. */
+bool attn_sdpa_spans_are_dear(const struct sdpa_problem *problem);
+
+/** The keys between the first and the last that the padding mask lets item `batch` see. */
+struct key_span attn_sdpa_item_span(const struct sdpa_problem *problem, size_t batch);
+
+/** attn_sdpa_row_span where the item's span (of a padding mask) is known. */
+struct key_span attn_sdpa_row_span_within(const struct sdpa_problem *problem, size_t batch, size_t row,
+                                          struct key_span item);
 
 /** The masked keys that query `row` of batch item `batch` may see as far as their places say (and padding at ends). */
 struct key_span attn_sdpa_row_span(const struct sdpa_problem *problem, size_t batch, size_t row);

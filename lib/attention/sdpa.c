@@ -51,6 +51,8 @@ struct call {
     const struct attn_execution *execution;
     char *scratch;
     size_t lane_bytes;
+    struct key_span *spans; /* items' and then row_spans, or NULL */
+    struct key_span *row_spans;
     atomic_bool is_cancelled;
 };
 
@@ -473,15 +475,54 @@ static void compute_task(void *argument, size_t task, size_t lane_index) {
     }
 }
 
+static void run_tasks(struct call *call, size_t tasks, attn_task task_function) {
+    const struct attn_executor *executor = call->execution != NULL ? call->execution->executor : NULL;
+    if (executor != NULL && tasks > 1) {
+        executor->run(executor->self, tasks, task_function, call);
+        return;
+    }
+    for (size_t task = 0; task < tasks; task++)
+        task_function(call, task, 0);
+}
+
+/* The spans of a block's rows. */
+static void prepare_spans(void *argument, size_t task, size_t lane) {
+    struct call *call = argument;
+    const struct sdpa_problem *p = call->problem;
+    const size_t batch = task / p->block_count, begin = task % p->block_count * p->block_rows;
+    const size_t end = p->query_length - begin < p->block_rows ? p->query_length : begin + p->block_rows;
+    (void)lane;
+    for (size_t row = begin; row < end && !has_ended(call); row++)
+        call->row_spans[batch * p->query_length + row] = attn_sdpa_row_span(p, batch, row);
+}
+
+/*
+ * What of the rows' spans is the same for many blocks is found once: of the padding masks an item, and of masks and
+ * segments a row where each head's blocks would look through them again.
+ */
+static attn_status prepare_masks(struct call *call, struct sdpa_problem *p) {
+    const bool wants_rows = attn_sdpa_spans_are_dear(p) && heads_per_task(p) < p->heads;
+    const size_t items = p->padding.data != NULL ? p->batch : 0, rows = wants_rows ? p->batch * p->query_length : 0;
+    if (items + rows == 0)
+        return ATTN_OK;
+    call->spans = calloc(items + rows, sizeof *call->spans);
+    if (call->spans == NULL)
+        return ATTN_ENOMEM;
+    for (size_t item = 0; item < items; item++)
+        call->spans[item] = attn_sdpa_item_span(p, item);
+    if (items > 0)
+        p->item_spans = call->spans;
+    if (!wants_rows)
+        return ATTN_OK;
+    call->row_spans = call->spans + items;
+    run_tasks(call, p->batch * p->block_count, prepare_spans);
+    p->row_spans = call->row_spans;
+    return ATTN_OK;
+}
+
 static attn_status run(struct call *call, struct attn_error *error) {
     const struct sdpa_problem *p = call->problem;
-    const struct attn_executor *executor = call->execution != NULL ? call->execution->executor : NULL;
-    const size_t tasks = p->batch * (p->heads / heads_per_task(p)) * p->block_count;
-    if (executor != NULL && tasks > 1)
-        executor->run(executor->self, tasks, compute_task, call);
-    else
-        for (size_t task = 0; task < tasks; task++)
-            compute_task(call, task, 0);
+    run_tasks(call, p->batch * (p->heads / heads_per_task(p)) * p->block_count, compute_task);
     if (atomic_load(&call->is_cancelled))
         return attn_fail(error, ATTN_ECANCELLED, "", "the computation was cancelled");
     return ATTN_OK;
@@ -510,7 +551,9 @@ attn_status attn_sdpa_with(const struct attn_kernels *kernels, const struct attn
     call.scratch = heap != NULL ? heap : stack;
     if (bytes > sizeof stack && heap == NULL)
         return attn_fail(error, ATTN_ENOMEM, "", "no memory for %zu bytes of scratch", bytes);
-    status = run(&call, error);
+    status = prepare_masks(&call, &problem);
+    status = status == ATTN_OK ? run(&call, error) : attn_fail(error, status, "", "no memory for the rows' spans");
+    free(call.spans);
     free(heap);
     return status;
 }

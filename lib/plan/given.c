@@ -158,6 +158,7 @@ static struct attn_collect_inputs inputs_of(const struct attn_plan *plan, const 
     return (struct attn_collect_inputs){.query_tokens = plan->given.query_tokens.data,
                                         .key_tokens = plan->given.key_tokens.data,
                                         .refuses_negative = refuses_negative(collect),
+                                        .execution = execution,
                                         .lanes = attn_lane_count(execution)};
 }
 

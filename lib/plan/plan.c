@@ -4,6 +4,7 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,7 +225,8 @@ static void add_collecting_cost(struct attn_plan *plan) {
     if (attn_has(collect->analyses, ATTN_ANALYSIS_HEAD_DISTANCE))
         plan->cost.exponentials += cells * (double)collect->chosen_count;
     if (attn_has(collect->forms, ATTN_FORM_PCA))
-        plan->cost.flops += cells * (double)(collect->chosen_count + 2 * collect->components);
+        plan->cost.flops += cells * (double)(collect->chosen_count + 2 * collect->components) +
+                            9 * (double)s->batch * pow((double)collect->chosen_count, 3);
 }
 
 static void add_projection_cost(struct attn_plan *plan) {

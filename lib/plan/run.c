@@ -366,6 +366,7 @@ static attn_status attend_and_collect(struct run *run, const struct attn_view *c
         .value_norms = run->buffers[ATTN_BUFFER_VALUE_NORMS],
         .output_norms = run->buffers[ATTN_BUFFER_OUTPUT_NORMS],
         .per_head_is_written = attn_plan_writes_per_head(run->plan),
+        .execution = run->execution,
         .lanes = attn_lane_count(run->execution),
     };
     struct attn_collector collector;

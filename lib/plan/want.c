@@ -160,6 +160,9 @@ static attn_status check_components(const struct attn_want *want, const struct a
     size_t cells, most = chosen;
     if (!attn_has(want->forms, ATTN_FORM_PCA))
         return ATTN_OK;
+    if (chosen > ATTN_PCA_MOST_HEADS)
+        return attn_fail(error, ATTN_ELIMIT, "weights", "expected at most %d heads for pca, found %zu",
+                         ATTN_PCA_MOST_HEADS, chosen);
     if (attn_size_multiply(facts->query_length, facts->columns, &cells) && cells < most)
         most = cells;
     if (want->components >= 1 && want->components <= most)

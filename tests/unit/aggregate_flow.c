@@ -126,6 +126,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("aggregate_flow");
     TCase *cases = tcase_create("attention flow");
+    tcase_set_timeout(cases, 60);
     tcase_add_test(cases, the_flow_through_two_layers_is_the_sum_of_the_lesser_edges);
     tcase_add_test(cases, a_layer_of_tokens_that_attend_to_themselves_changes_no_flow);
     tcase_add_test(cases, a_flow_ends_when_it_is_cancelled);

@@ -119,6 +119,7 @@ enum { N = 2, HEADS = 3, LENGTH = 40, DIM = 8, WIDTH = HEADS * DIM, LAYERS = 3 }
 static float numbers[N * LENGTH * WIDTH];
 static double weights[LAYERS * N * HEADS * LENGTH * LENGTH];
 static const int64_t tokens[N * LENGTH];
+static const uint8_t sees_all[N * LENGTH] = {1, 1, 1};
 
 static void fill(void) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -147,6 +148,8 @@ START_TEST(attention_ends_well_whichever_allocation_fails) {
                        .options = ATTN_SDPA_DEFAULTS},
             .want = ATTN_WANT_DEFAULTS};
         trial.inputs.options.is_causal = true;
+        trial.inputs.options.key_padding_mask =
+            attn_view_contiguous((void *)(uintptr_t)sees_all, ATTN_BOOL, 2, (size_t[]){N, LENGTH});
         trial.want.forms = all_forms & ~ATTN_BIT(ATTN_FORM_HEAD_WEIGHTED);
         if (top_k > 0)
             trial.want.forms &= ~(ATTN_BIT(ATTN_FORM_CONCAT) | ATTN_BIT(ATTN_FORM_PCA));
@@ -157,6 +160,22 @@ START_TEST(attention_ends_well_whichever_allocation_fails) {
         trial.execution = &on_lanes;
         ck_assert_int_gt(fail_in_turn(&trial), 8);
     }
+}
+END_TEST
+
+START_TEST(masked_attention_without_weights_ends_well_whichever_allocation_fails) {
+    fill();
+    struct trial trial = {
+        .inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 3, (size_t[]){N, LENGTH, WIDTH}),
+                   .num_heads = HEADS,
+                   .options = ATTN_SDPA_DEFAULTS},
+        .want = ATTN_WANT_DEFAULTS};
+    trial.want.forms = 0;
+    trial.inputs.options.attn_mask =
+        attn_view_contiguous((void *)(uintptr_t)sees_all, ATTN_BOOL, 2, (size_t[]){1, LENGTH});
+    trial.inputs.options.segment_ids =
+        attn_view_contiguous((void *)(uintptr_t)tokens, ATTN_INT64, 2, (size_t[]){N, LENGTH});
+    ck_assert_int_ge(fail_in_turn(&trial), 4);
 }
 END_TEST
 
@@ -196,6 +215,7 @@ int main(void) {
     Suite *suite = suite_create("plan_memory");
     TCase *cases = tcase_create("out of memory");
     tcase_add_test(cases, attention_ends_well_whichever_allocation_fails);
+    tcase_add_test(cases, masked_attention_without_weights_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, analyses_of_given_weights_end_well_whichever_allocation_fails);
     tcase_add_test(cases, a_large_result_that_cannot_be_mapped_is_out_of_memory);
     suite_add_tcase(suite, cases);

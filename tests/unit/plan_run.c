@@ -69,6 +69,72 @@ START_TEST(a_row_that_is_NaN_is_NaN_in_every_form_and_column) {
 }
 END_TEST
 
+/* The per-head weights of four queries of one head under a cap. */
+static void capped_weights(double softcap, float weights[16]) {
+    float numbers[] = {0, 1, 2, -1};
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){4, 1}),
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    inputs.options.softcap = softcap;
+    struct attn_result *result = run(&inputs, &want, NULL);
+    memcpy(weights, attn_result_find(result, ATTN_GROUP_WEIGHTS, "average")->values.data, 16 * sizeof *weights);
+    attn_result_destroy(result);
+}
+
+START_TEST(caps_beyond_float32_cap_nothing_or_everything) {
+    float uncapped[16], huge[16], tiny[16];
+    capped_weights(0, uncapped);
+    capped_weights(1e300, huge);
+    capped_weights(1e-300, tiny);
+    for (size_t i = 0; i < 16; i++) {
+        ck_assert_msg(fabsf(huge[i] - uncapped[i]) < 1e-5F, "[%zu] is %g, not %g", i, (double)huge[i],
+                      (double)uncapped[i]);
+        ck_assert_msg(fabsf(tiny[i] - 0.25F) < 1e-6F, "[%zu] is %g", i, (double)tiny[i]);
+    }
+}
+END_TEST
+
+static bool counts_to_its_end(void *context) {
+    return --*(int *)context < 0;
+}
+
+START_TEST(comparing_very_many_heads_can_be_cancelled_within_a_block) {
+    enum { MANY = 300 };
+    float *numbers = some_numbers(MANY);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){1, MANY}),
+                                 .num_heads = MANY,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    struct attn_plan *plan;
+    struct attn_result *result = NULL;
+    int left = MANY + 20; /* each head is asked for once; what is asked behind that is asked while comparing */
+    const struct attn_execution execution = {.is_cancelled = counts_to_its_end, .cancel_context = &left};
+    want.analyses = ATTN_BIT(ATTN_ANALYSIS_HEAD_DISTANCE);
+    ck_assert_int_eq(attn_plan_create(&plan, &inputs, &want, NULL), ATTN_OK);
+    ck_assert_int_eq(attn_plan_run(plan, &execution, &result, NULL), ATTN_ECANCELLED);
+    ck_assert_int_lt(left, 0);
+    ck_assert_int_gt(left, -10);
+    attn_plan_destroy(plan);
+    free(numbers);
+}
+END_TEST
+
+START_TEST(principal_components_of_too_many_heads_are_refused) {
+    enum { MANY = 1025 };
+    float *numbers = some_numbers(2 * MANY);
+    struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){2, MANY}),
+                                 .num_heads = MANY,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    struct attn_plan *plan;
+    struct attn_error error;
+    want.forms = ATTN_BIT(ATTN_FORM_PCA);
+    ck_assert_int_eq(attn_plan_create(&plan, &inputs, &want, &error), ATTN_ELIMIT);
+    ck_assert_str_eq(error.field, "weights");
+    free(numbers);
+}
+END_TEST
+
 START_TEST(a_negative_causal_offset_is_warned_of_and_no_mask_is_not) {
     float *numbers = some_numbers(3 * 4);
     struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){3, 4}),
@@ -215,6 +281,9 @@ int main(void) {
     TCase *cases = tcase_create("running");
     tcase_add_test(cases, rows_that_attend_to_nothing_and_likely_mistakes_are_warned_of);
     tcase_add_test(cases, a_row_that_is_NaN_is_NaN_in_every_form_and_column);
+    tcase_add_test(cases, caps_beyond_float32_cap_nothing_or_everything);
+    tcase_add_test(cases, comparing_very_many_heads_can_be_cancelled_within_a_block);
+    tcase_add_test(cases, principal_components_of_too_many_heads_are_refused);
     tcase_add_test(cases, a_negative_causal_offset_is_warned_of_and_no_mask_is_not);
     tcase_add_test(cases, a_cancelled_run_leaves_no_result);
     tcase_add_test(cases, a_large_result_is_aligned_costed_and_the_mean_of_its_heads);
