@@ -143,6 +143,34 @@ static bool read_file(struct builder *builder, const struct attn_safetensors *fi
     return true;
 }
 
+/* Bytes a colon of the header costs once it is read: there are four to a tensor, one to a key of __metadata__. */
+#define COLON_BYTES ((size_t)96)
+/* So little is within what any request costs. */
+#define FREE_HEADER_BYTES ((size_t)16 << 10)
+
+/* Memory for a header's contents is the library's, outside the arena: up to eight times the header. */
+static bool afford_header(struct builder *builder, const unsigned char *bytes, size_t length) {
+    uint64_t header = 0;
+    for (unsigned i = 0; i < 8 && length >= 8; i++) {
+        header |= (uint64_t)bytes[i] << (8 * i);
+    }
+    if (length < 8 || header > length - 8 || header <= FREE_HEADER_BYTES) {
+        return true;
+    }
+    size_t cost = (size_t)header;
+    bool in_string = false;
+    for (const unsigned char *at = bytes + 8, *end = at + header; at < end; at++) {
+        if (in_string) {
+            in_string = *at != '"';
+            at += *at == '\\'; /* the escaped byte is no end */
+            continue;
+        }
+        in_string = *at == '"';
+        cost += *at == ':' ? COLON_BYTES : 0;
+    }
+    return arena_charge(builder->reader.arena, cost) || reader_out_of_memory(&builder->reader);
+}
+
 bool document_read_safetensors(struct document *document, const void *bytes, size_t length,
                                const struct field_spec *specs, size_t spec_count, const struct document_limits *limits,
                                struct arena *arena, struct problem *problem) {
@@ -150,6 +178,9 @@ bool document_read_safetensors(struct document *document, const void *bytes, siz
     struct attn_safetensors *file = NULL;
     struct attn_error error = {.status = ATTN_OK};
     if (!builder_begin(&builder, document, specs, spec_count, limits, arena, problem)) {
+        return false;
+    }
+    if (!afford_header(&builder, bytes, length)) {
         return false;
     }
     bool is_read = attn_safetensors_parse(&file, bytes, length, &error) == ATTN_OK;

@@ -200,6 +200,37 @@ START_TEST(a_broken_header_is_malformed) {
 }
 END_TEST
 
+static bool take(void *context, size_t bytes) {
+    size_t *left = context;
+    bool is_taken = bytes <= *left;
+    *left -= is_taken ? bytes : 0;
+    return is_taken;
+}
+
+START_TEST(what_a_header_takes_is_accounted) {
+    const struct document_limits limits = {.max_elements = 10};
+    size_t left = (size_t)1 << 20, length = 8, room = 60000;
+    char *bytes = calloc(room, 1);
+    ck_assert_ptr_nonnull(bytes);
+    length += (size_t)snprintf(bytes + length, room - length, "{\"__metadata__\":{\"\\\":\":\"\"");
+    for (int i = 0; i < 5000; i++) {
+        length += (size_t)snprintf(bytes + length, room - length, ",\"%x\":\"\"", i);
+    }
+    length += (size_t)snprintf(bytes + length, room - length, "}}");
+    bytes[0] = (char)((length - 8) & 0xFF);
+    bytes[1] = (char)((length - 8) >> 8);
+    arena_set_account(arena, (struct arena_account){take, NULL, &left});
+    ck_assert_msg(document_read_safetensors(&document, bytes, length, specs, sizeof specs / sizeof *specs, &limits,
+                                            arena, &problem),
+                  "%s", problem.detail);
+    ck_assert_uint_lt(left, (size_t)1 << 19); /* 48 kB of text, 480 kB */
+    ck_assert(!document_read_safetensors(&document, bytes, length, specs, sizeof specs / sizeof *specs, &limits, arena,
+                                         &problem));
+    ck_assert_int_eq(problem.id, PROBLEM_BUSY);
+    free(bytes);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("document binary");
     TCase *tests = tcase_create("document binary");
@@ -211,6 +242,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_wrong_is_named_with_its_place, 0, 17);
     tcase_add_test(tests, a_number_too_large_is_told_with_its_byte);
     tcase_add_test(tests, a_broken_header_is_malformed);
+    tcase_add_test(tests, what_a_header_takes_is_accounted);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
