@@ -163,10 +163,28 @@ static bool check_tensor_count(const struct attention_request *request, struct p
     return false;
 }
 
+/** A plan and its run keep lists of the heads: 16 bytes a head were seen. */
+#define BYTES_A_HEAD ((size_t)32)
+/** So few are within what any request costs. */
+#define FREE_HEADS ((size_t)1024)
+
+static bool afford_heads(const struct attention_request *request, struct problem *problem) {
+    const struct attn_view *query = &request->inputs.query, *weights = &request->given.weights;
+    size_t heads = request->inputs.num_heads;
+    if (request->mode == ATTENTION_GIVEN) {
+        heads = weights->shape[weights->rank - 3];
+    } else if (query->rank == 4) {
+        heads = query->shape[1];
+    }
+    /* a head has an element at least: more than that are refused by the plan */
+    bool is_little = heads <= FREE_HEADS || heads > SIZE_MAX / BYTES_A_HEAD;
+    return is_little || arena_charge(request->document.arena, heads * BYTES_A_HEAD) || attention_out_of_memory(problem);
+}
+
 struct attn_plan *attention_request_plan(const struct attention_request *request, struct problem *problem) {
     struct attn_plan *plan = NULL;
     struct attn_error error = {0};
-    if (!check_tensor_count(request, problem)) {
+    if (!check_tensor_count(request, problem) || !afford_heads(request, problem)) {
         return NULL;
     }
     attn_status status = request->mode == ATTENTION_GIVEN

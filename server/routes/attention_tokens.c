@@ -70,17 +70,27 @@ static bool read_item(const json_t *list, const char *pointer, size_t length, st
     return true;
 }
 
+static bool stands_alone(const json_t *lists, bool has_batch) {
+    return !has_batch && !json_is_array(json_array_get(lists, 0));
+}
+
+/** How many lists there are, before memory is taken for what they should hold. */
+static bool check_lists(const json_t *lists, const char *pointer, size_t batch, bool has_batch,
+                        struct problem *problem) {
+    if (lists == NULL || stands_alone(lists, has_batch) || (json_is_array(lists) && json_array_size(lists) == batch)) {
+        return true;
+    }
+    problem_set(problem, PROBLEM_INVALID, pointer, "expected %zu lists of strings, one a batch item, found %zu", batch,
+                json_array_size(lists));
+    return false;
+}
+
 /** One list an item; without a batch axis the one list may stand by itself. */
 static bool read_lists(const json_t *lists, const char *pointer, const size_t shape[2], bool has_batch,
                        struct numbering *numbering, int64_t *to, struct problem *problem) {
     char place[64];
-    if (!has_batch && !json_is_array(json_array_get(lists, 0))) {
+    if (stands_alone(lists, has_batch)) {
         return read_item(lists, pointer, shape[1], numbering, to, problem);
-    }
-    if (!json_is_array(lists) || json_array_size(lists) != shape[0]) {
-        problem_set(problem, PROBLEM_INVALID, pointer, "expected %zu lists of strings, one a batch item, found %zu",
-                    shape[0], json_array_size(lists));
-        return false;
     }
     for (size_t item = 0; item < shape[0]; item++) {
         json_value_at(place, sizeof place, pointer, item);
@@ -117,6 +127,11 @@ bool attention_read_tokens(struct attention_request *request, struct problem *pr
     }
     if (tokens == NULL) {
         problem_set(problem, PROBLEM_INVALID, "/tokens", "`key_tokens` are there without `tokens`");
+        return false;
+    }
+    bool has_batch = given->weights.rank > 3;
+    if (!check_lists(tokens, "/tokens", batch, has_batch, problem) ||
+        !check_lists(key_tokens, "/key_tokens", batch, has_batch, problem)) {
         return false;
     }
     if (!numbering_init(&numbering, batch * (queries + keys), request->document.arena)) {

@@ -165,6 +165,42 @@ START_TEST(an_answer_of_very_many_tensors_is_refused_before_it_is_planned) {
 }
 END_TEST
 
+static bool refuse(void *context, size_t bytes) {
+    size_t *asked = context;
+    *asked += bytes;
+    return false;
+}
+
+START_TEST(lists_of_very_many_heads_are_accounted) {
+    size_t asked = 0, shape[4] = {1, 2000000, 1, 1};
+    ck_assert(reads("{\"query\": [[[[1]]]]}"));
+    float *values = arena_alloc(arena, shape[1] * sizeof *values);
+    ck_assert_ptr_nonnull(values);
+    request.want.max_elements = shape[1];
+    request.inputs.query = attn_view_contiguous(values, ATTN_FLOAT32, 4, shape);
+    request.inputs.key = request.inputs.value = request.inputs.query;
+    struct attn_plan *plan = attention_request_plan(&request, &problem);
+    ck_assert_msg(plan != NULL, "%s", problem.detail);
+    attn_plan_destroy(plan);
+    arena_set_account(arena, (struct arena_account){refuse, NULL, &asked});
+    ck_assert_ptr_null(attention_request_plan(&request, &problem));
+    ck_assert_int_eq(problem.id, PROBLEM_BUSY);
+    ck_assert_uint_ge(asked, 16 * shape[1]);
+}
+END_TEST
+
+START_TEST(lists_of_tokens_are_counted_before_there_is_room_for_them) {
+    size_t asked = 0;
+    ck_assert(reads("{\"attention_weights\": [[[[1]]]], \"tokens\": [[\"a\"]]}"));
+    size_t shape[4] = {1000000, 1, 1, 1};
+    request.given.weights = attn_view_contiguous(arena, ATTN_FLOAT32, 4, shape);
+    arena_set_account(arena, (struct arena_account){refuse, NULL, &asked});
+    ck_assert(!attention_read_tokens(&request, &problem));
+    ck_assert_int_eq(problem.id, PROBLEM_INVALID);
+    ck_assert_str_eq(problem.detail, "expected 1000000 lists of strings, one a batch item, found 1");
+}
+END_TEST
+
 START_TEST(a_nul_in_a_name_is_part_of_it) {
     ck_assert(!reads("{\"query\": [[1]], \"model\": \"a\\u0000b\"}"));
     ck_assert_int_eq(problem.id, PROBLEM_INVALID);
@@ -194,6 +230,8 @@ int main(void) {
     tcase_add_test(tests, tensors_are_counted_layer_by_layer);
     tcase_add_test(tests, a_misspelt_field_is_answered_with_the_one_that_was_meant);
     tcase_add_test(tests, an_answer_of_very_many_tensors_is_refused_before_it_is_planned);
+    tcase_add_test(tests, lists_of_very_many_heads_are_accounted);
+    tcase_add_test(tests, lists_of_tokens_are_counted_before_there_is_room_for_them);
     tcase_add_test(tests, a_nul_in_a_name_is_part_of_it);
     tcase_add_test(tests, two_modes_are_one_too_many);
     suite_add_tcase(suite, tests);
