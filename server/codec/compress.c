@@ -34,75 +34,89 @@ static uInt at_most_uint(size_t count) {
     return count < UINT_MAX ? (uInt)count : UINT_MAX;
 }
 
-/* A gzip stream is one member or several, one behind the other (RFC 1952, section 2.2). */
-static bool another_member_follows(enum coding coding, const unsigned char *bytes, size_t left) {
-    return coding == CODING_GZIP && left >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B;
+/** A body on its way to a sink. */
+struct expansion {
+    z_stream stream;
+    const unsigned char *bytes;
+    size_t length, read;
+    const struct expand_sink *sink;
+    size_t limit, made; /* bytes given to the sink, and begun pieces */
+    unsigned char *piece;
+    size_t filled, room; /* of the piece */
+    unsigned char probe; /* behind the limit: a stream that fills it is too large */
+    bool is_probing;
+};
+
+/** Opens the next piece, or the byte behind the limit. */
+static bool open_piece(struct expansion *expansion, struct problem *problem) {
+    size_t left = expansion->limit - expansion->made;
+    if (left == 0) {
+        expansion->is_probing = true;
+        return true;
+    }
+    size_t room = 0;
+    expansion->piece = expansion->sink->next(expansion->sink->self, expansion->filled, &room, problem);
+    expansion->filled = 0;
+    expansion->room = room < left ? room : left;
+    return expansion->piece != NULL;
 }
 
-/* Runs the stream to its end or to what is wrong with it. Counts of zlib are 32 bits, so it goes by pieces. */
-static int inflate_all(z_stream *stream, enum coding coding, const unsigned char *bytes, size_t length,
-                       unsigned char *to, size_t room, size_t *read, size_t *written) {
-    int status = Z_OK;
-    *read = *written = 0;
-    while (status == Z_OK) {
-        uInt in = at_most_uint(length - *read), out = at_most_uint(room - *written);
-        stream->next_in = (unsigned char *)bytes + *read;
-        stream->avail_in = in;
-        stream->next_out = to + *written;
-        stream->avail_out = out;
-        status = inflate(stream, Z_NO_FLUSH);
-        *read += in - stream->avail_in;
-        *written += out - stream->avail_out;
-        if (status == Z_STREAM_END && another_member_follows(coding, bytes + *read, length - *read)) {
-            status = inflateReset(stream);
-        }
-    }
+/* Inflates once, as far as the piece and the counts of zlib, which are 32 bits, go. */
+static int inflate_some(struct expansion *expansion) {
+    z_stream *stream = &expansion->stream;
+    uInt in = at_most_uint(expansion->length - expansion->read);
+    uInt out = expansion->is_probing ? 1 : at_most_uint(expansion->room - expansion->filled);
+    stream->next_in = (unsigned char *)expansion->bytes + expansion->read;
+    stream->avail_in = in;
+    stream->next_out = expansion->is_probing ? &expansion->probe : expansion->piece + expansion->filled;
+    stream->avail_out = out;
+    int status = inflate(stream, Z_NO_FLUSH);
+    out -= stream->avail_out;
+    expansion->read += in - stream->avail_in;
+    expansion->made += out;
+    expansion->filled += expansion->is_probing ? 0 : out;
     return status;
 }
 
-/* @param room one byte more than the limit, so that what is too large is told from what just fits */
-static bool expand_into(enum coding coding, const unsigned char *bytes, size_t length, unsigned char *to, size_t room,
-                        size_t *written, struct problem *problem) {
-    z_stream stream = {.zalloc = Z_NULL};
-    if (inflateInit2(&stream, window_bits(coding)) != Z_OK) {
-        return fail_memory(problem);
-    }
-    size_t read;
-    int status = inflate_all(&stream, coding, bytes, length, to, room, &read, written);
-    inflateEnd(&stream);
-    if (*written == room) {
-        return fail_size(problem, room - 1);
-    }
+static bool check_end(const struct expansion *expansion, enum coding coding, int status, struct problem *problem) {
     switch (status) {
     case Z_STREAM_END:
-        return read == length || fail(problem, read, "has bytes behind its end");
+        return expansion->read == expansion->length || fail(problem, expansion->read, "has bytes behind its end");
     case Z_MEM_ERROR:
         return fail_memory(problem);
     case Z_BUF_ERROR:
-        return fail(problem, length, "ends early");
+        return fail(problem, expansion->length, "ends early");
     case Z_NEED_DICT:
-        return fail(problem, read, "needs a dictionary");
+        return fail(problem, expansion->read, "needs a dictionary");
     default:
-        return fail(problem, read, coding == CODING_GZIP ? "is not gzip" : "is not zlib's format");
+        return fail(problem, expansion->read, coding == CODING_GZIP ? "is not gzip" : "is not zlib's format");
     }
 }
 
-bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, size_t tail,
-                     struct arena *arena, const char **expanded, size_t *expanded_length, struct problem *problem) {
-    /* deflate cannot do better than 1032 to 1 */
-    size_t most = length <= SIZE_MAX / 1032 - 1 ? (length + 1) * 1032 : SIZE_MAX - 1;
-    size_t room = (most < limit ? most : limit) + 1, all;
-    if (room == 0 || __builtin_add_overflow(room, tail, &all)) {
+static bool expand_all(struct expansion *expansion, enum coding coding, struct problem *problem) {
+    int status = Z_OK;
+    while (status == Z_OK) {
+        if (expansion->filled == expansion->room && !expansion->is_probing && !open_piece(expansion, problem)) {
+            return false;
+        }
+        status = inflate_some(expansion);
+        if (expansion->made > expansion->limit) {
+            return fail_size(problem, expansion->limit);
+        }
+    }
+    return check_end(expansion, coding, status, problem) &&
+           expansion->sink->next(expansion->sink->self, expansion->filled, NULL, problem) != NULL;
+}
+
+bool compress_expand(enum coding coding, const void *bytes, size_t length, size_t limit, const struct expand_sink *sink,
+                     size_t *expanded, struct problem *problem) {
+    struct expansion expansion = {.bytes = bytes, .length = length, .limit = limit, .sink = sink};
+    if (inflateInit2(&expansion.stream, window_bits(coding)) != Z_OK) {
         return fail_memory(problem);
     }
-    unsigned char *to = arena_reserve(arena, all);
-    if (to == NULL) {
-        return fail_memory(problem);
-    }
-    *expanded_length = 0;
-    bool is_expanded = expand_into(coding, bytes, length, to, room, expanded_length, problem);
-    arena_commit(arena, is_expanded ? *expanded_length + tail : 0);
-    *expanded = (const char *)to;
+    bool is_expanded = expand_all(&expansion, coding, problem);
+    inflateEnd(&expansion.stream);
+    *expanded = expansion.made;
     return is_expanded;
 }
 

@@ -157,7 +157,13 @@ void request_admit(struct request *request, const char *version);
 /* body.c */
 void body_prepare(struct request *request);
 void body_append(struct request *request, const char *bytes, size_t length);
+/** The whole body is there; a compressed one as it came. */
 void body_finish(struct request *request);
+bool body_is_compressed(const struct request *request);
+/** On a worker: expands a compressed body. False with the problem filled. */
+bool body_expand(struct request *request);
+/** Closes and removes the exchange's temporary file, if it has one. */
+void body_remove_file(struct exchange *exchange);
 /** Whether so much has come behind the limit that waiting for the end, to answer 413, is no longer worth it. */
 bool body_is_hopeless(const struct request *request);
 /* respond.c */

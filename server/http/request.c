@@ -51,16 +51,6 @@ static struct request *request_create(struct event_loop *loop, struct MHD_Connec
     return request;
 }
 
-static void remove_upload(struct exchange *exchange) {
-    if (exchange->body_fd >= 0) {
-        close(exchange->body_fd);
-    }
-    if (exchange->body_path != NULL) {
-        unlink(exchange->body_path); /* gone already where the route renamed it */
-        free((char *)exchange->body_path);
-    }
-}
-
 static void request_destroy(struct request *request) {
     struct exchange *exchange = &request->exchange;
     struct body_source *source = &exchange->response.source;
@@ -70,7 +60,7 @@ static void request_destroy(struct request *request) {
     if (source->next != NULL && source->destroy != NULL) {
         source->destroy(source->self);
     }
-    remove_upload(exchange);
+    body_remove_file(exchange);
     budget_give(&exchange->server->memory, exchange->reserved_bytes);
     arena_destroy(exchange->arena);
     free(request);
@@ -106,7 +96,7 @@ static void work(struct pool_job *job) {
     exchange->timings.queue_ms = (double)(job->started_ns - job->submitted_ns) / 1e6;
     if (pool_job_is_stopped(job)) {
         problem_set(&exchange->problem, PROBLEM_DEADLINE, NULL, "the deadline passed before the work began");
-    } else {
+    } else if (body_expand(request)) {
         exchange->may_defer = false;
         request->executor = pool_executor(exchange->server->pool);
         exchange->execution.executor = &request->executor;
@@ -139,7 +129,8 @@ static enum MHD_Result hand_over(struct request *request) {
 }
 
 static bool starts_here(const struct request *request) {
-    return request->route->is_small == NULL || request->route->is_small(&request->exchange);
+    return !body_is_compressed(request) &&
+           (request->route->is_small == NULL || request->route->is_small(&request->exchange));
 }
 
 /** The whole request is there. */
