@@ -90,9 +90,17 @@ def test_other_codings_are_a_415(server, coding):
     problem_of(post(server.client(), SMALL, Content_Encoding=coding), 415, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("body", [gzip.compress(SMALL)[:-1], gzip.compress(SMALL) + b"x", b"plain", b"\x1f\x8b"])
+@pytest.mark.parametrize("body", [gzip.compress(SMALL)[:-1], gzip.compress(SMALL) + b"x", gzip.compress(SMALL) * 2,
+                                  b"plain", b"\x1f\x8b"])
 def test_a_broken_gzip_body_is_a_400_with_its_offset(server, body):
     assert "offset" in problem_of(post(server.client(), body, Content_Encoding="gzip"), 400, "malformed-body")
+
+
+def test_a_bomb_is_charged_while_it_expands(start_server):
+    server = start_server("--memory", "8M")
+    bomb = gzip.compress(b" " * (32 << 20))
+    problem_of(post(server.client(), bomb, Content_Encoding="gzip"), 503, "overloaded")
+    wait_until(lambda: server.metric("attnd_memory_used_bytes") < 1 << 20, what="the memory given back")
 
 
 def test_a_body_needs_a_length_or_chunks(server):
