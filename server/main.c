@@ -44,6 +44,7 @@ static int open_signals(void) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* an upload past the process's file size limit is a 507 */
     return pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0 ? signalfd(-1, &signals, SFD_CLOEXEC) : -1;
 }
 
@@ -184,6 +185,10 @@ static int serve(struct attnd *attnd) {
         log_line(&attnd->log, LOG_WARN, "second signal: exiting at once");
         _exit(EXIT_SECOND_SIGNAL);
     }
+    if (http_connections(attnd->server.http) > 0 && pool_state(attnd->server.pool).busy > 0) {
+        log_line(&attnd->log, LOG_ERROR, "a worker does not stop: ending without it");
+        _exit(EXIT_SUCCESS);
+    }
     log_line(&attnd->log, LOG_INFO, "drained");
     return EXIT_SUCCESS;
 }
@@ -216,7 +221,7 @@ int main(int argc, char **argv) {
         return healthcheck_command(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "check-config") == 0) {
-        return check_config_command(argc - 1, argv + 1);
+        return check_config_command(argc - 1, argv + 1, keys_file_is_good);
     }
     return run(argc, argv);
 }

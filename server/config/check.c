@@ -96,12 +96,19 @@ static bool check_models(const struct config *config) {
     return is_fine;
 }
 
-int check_config_command(int argc, char **argv) {
+int check_config_command(int argc, char **argv,
+                         bool (*keys_are_good)(const char *path, char *why, size_t why_capacity)) {
     struct config config;
+    char why[512] = "";
     enum config_outcome outcome = config_read(&config, argc, argv);
     if (outcome != CONFIG_RUN)
         return outcome == CONFIG_EXIT ? 0 : 2;
-    bool is_fine = check_files(&config) && check_models(&config);
+    bool is_fine = check_files(&config);
+    if (is_fine && config.api_keys != NULL && !keys_are_good(config.api_keys, why, sizeof why)) {
+        fprintf(stderr, "attnd: --api-keys: %s\n", why);
+        is_fine = false;
+    }
+    is_fine = is_fine && check_models(&config);
     config_reset(&config);
     if (is_fine)
         puts("the settings are fine");

@@ -2,6 +2,9 @@
 #ifndef SERVER_CONFIG_COMMANDS_H
 #define SERVER_CONFIG_COMMANDS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 /**
  * `attnd healthcheck [URL]`: asks /readyz of http://host:port, http://[::1]:port or unix:/path; without a URL, of the
  * admin listener or else the first listener that the environment and the config file name.
@@ -11,8 +14,10 @@ int healthcheck_command(int argc, char **argv);
 
 /**
  * `attnd check-config [flags]`: reads settings, the files that they name, and the models.
+ * @param keys_are_good  how the server reads the file of --api-keys: false with one line in `why`
  * @return 0 or 2: the exit code
  */
-int check_config_command(int argc, char **argv);
+int check_config_command(int argc, char **argv,
+                         bool (*keys_are_good)(const char *path, char *why, size_t why_capacity));
 
 #endif

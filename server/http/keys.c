@@ -152,6 +152,12 @@ void keys_close(struct keys *keys) {
     free(keys);
 }
 
+bool keys_file_is_good(const char *path, char *why, size_t why_capacity) {
+    struct keys *keys = keys_open(path, why, why_capacity);
+    keys_close(keys);
+    return keys != NULL;
+}
+
 /** Compares all bytes, whatever they are; `given` is padded with zeros. */
 static bool is_same(const char given[KEY_MAX + 1], const char known[KEY_MAX + 1]) {
     unsigned char difference = 0;
@@ -166,16 +172,22 @@ static bool take_token(struct key *key, uint64_t now_ns) {
         return true;
     }
     double burst = key->rate < 1 ? 1 : key->rate;
-    if (key->filled_ns != 0) {
+    if (key->filled_ns != 0 && now_ns > key->filled_ns) { /* another thread may have read the clock later */
         key->tokens += (double)(now_ns - key->filled_ns) / 1e9 * key->rate;
     }
-    key->filled_ns = now_ns;
+    key->filled_ns = now_ns > key->filled_ns ? now_ns : key->filled_ns;
     key->tokens = key->tokens > burst ? burst : key->tokens;
     if (key->tokens < 1) {
         return false;
     }
     key->tokens -= 1;
     return true;
+}
+
+/** Seconds until a key that has none has a token again, rounded up. */
+static int seconds_to_token(const struct key *key) {
+    double seconds = key->rate > 0 && key->tokens < 1 ? (1 - key->tokens) / key->rate : 0;
+    return seconds < 86400 ? (int)seconds + 1 : 86400;
 }
 
 struct key_verdict keys_check(struct keys *keys, const char *key, uint64_t now_ns) {
@@ -194,6 +206,7 @@ struct key_verdict keys_check(struct keys *keys, const char *key, uint64_t now_n
     if (found != NULL) {
         verdict.is_known = true;
         verdict.is_limited = !take_token(found, now_ns);
+        verdict.wait_s = seconds_to_token(found);
         memcpy(verdict.scopes, found->scopes, sizeof verdict.scopes);
         memcpy(verdict.name, found->name, sizeof verdict.name);
     }

@@ -16,10 +16,13 @@ struct keys *keys_open(const char *path, char *why, size_t why_capacity);
 /** Reads it again; on failure the old keys stay. */
 bool keys_reload(struct keys *keys, char *why, size_t why_capacity);
 void keys_close(struct keys *keys);
+/** Whether a file could be read. @return false with one line in `why` */
+bool keys_file_is_good(const char *path, char *why, size_t why_capacity);
 
 struct key_verdict {
     bool is_known;
     bool is_limited; /**< its rate is reached: 429 */
+    int wait_s;      /**< … until so many seconds have passed */
     bool scopes[3];  /**< by enum scope */
     char name[64];
 };
