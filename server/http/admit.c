@@ -21,6 +21,11 @@ static enum MHD_Result walk_header(void *context, enum MHD_ValueKind kind, const
                : MHD_NO;
 }
 
+static bool refuse(struct request *request, enum problem_id id, const char *detail) {
+    problem_set(&request->exchange.problem, id, NULL, "%s", detail);
+    return false;
+}
+
 static bool check_framing(struct request *request) {
     struct walk walk = {.problem = &request->exchange.problem};
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, walk_header, &walk);
@@ -28,6 +33,10 @@ static bool check_framing(struct request *request) {
         request->must_close = true;
         request->has_body = true; /* what follows cannot be told apart from a body */
         return false;
+    }
+    if (walk.census.is_chunked && request->is_http_1_0) {
+        request->must_close = request->has_body = true;
+        return refuse(request, PROBLEM_BAD_FRAMING, "expected no Transfer-Encoding in HTTP/1.0");
     }
     request->is_chunked = walk.census.is_chunked;
     request->declared_length = walk.census.lengths > 0 ? walk.census.length : 0;
@@ -74,11 +83,6 @@ static bool find_route(struct request *request) {
     return false;
 }
 
-static bool refuse(struct request *request, enum problem_id id, const char *detail) {
-    problem_set(&request->exchange.problem, id, NULL, "%s", detail);
-    return false;
-}
-
 static bool authorize_peer(struct request *request) {
     struct exchange *exchange = &request->exchange;
     exchange->scope = exchange->peer_is_loopback ? SCOPE_ADMIN : SCOPE_INFER;
@@ -120,7 +124,7 @@ static bool authorize(struct request *request) {
     }
     if (verdict.is_limited) {
         refuse(request, PROBLEM_RATE, "the key's rate limit is reached");
-        exchange->problem.retry_after_s = 1;
+        exchange->problem.retry_after_s = verdict.wait_s;
         return false;
     }
     return true;
@@ -214,7 +218,7 @@ static void choose_id(struct request *request) {
 void request_admit(struct request *request, const char *version) {
     static bool (*const checks[])(struct request *) = {check_framing,     find_route,   authorize,   check_timeout,
                                                        check_expectation, check_coding, check_length};
-    (void)version;
+    request->is_http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     choose_id(request);
     read_content_type(&request->exchange);
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {

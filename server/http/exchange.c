@@ -149,3 +149,10 @@ bool exchange_reserve(struct exchange *exchange, size_t bytes) {
     exchange->problem.retry_after_s = 1;
     return false;
 }
+
+void exchange_name_model(struct exchange *exchange, const char *id) {
+    pthread_mutex_t *lock = &exchange->server->http->active_lock; /* /debug/requests may be looking */
+    pthread_mutex_lock(lock);
+    snprintf(exchange->model, sizeof exchange->model, "%s", id);
+    pthread_mutex_unlock(lock);
+}

@@ -80,7 +80,7 @@ struct exchange {
     struct attn_execution execution; /**< threads to use, and when to stop */
     struct pool_job job;
     size_t reserved_bytes; /**< taken from the memory budget; given back when the exchange ends */
-    char model[272];       /**< the model's id for the log and metrics, or "" */
+    char model[272];       /**< the model's id for the log and /debug/requests, or "": exchange_name_model sets it */
     /* response */
     struct exchange_response response;
     struct problem problem; /**< id not PROBLEM_NONE: sent in place of the response */
@@ -105,6 +105,9 @@ void exchange_reply(struct exchange *exchange, int status, const char *content_t
 int exchange_negotiate(struct exchange *exchange, const char *const *offers, size_t count);
 /** Takes from the memory budget for the exchange; false with the problem (503) filled. */
 bool exchange_reserve(struct exchange *exchange, size_t bytes);
+
+/** Says which model the request is for. */
+void exchange_name_model(struct exchange *exchange, const char *id);
 
 /** A row of the routing table. */
 struct route {

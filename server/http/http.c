@@ -72,6 +72,7 @@ void http_stop_accepting(struct http *http) {
 }
 
 void http_cancel_all(struct http *http) {
+    http->is_cancelled = true;
     pthread_mutex_lock(&http->active_lock);
     for (struct request *request = http->active; request != NULL; request = request->next_active) {
         pool_job_cancel(&request->exchange.job, JOB_SHUTDOWN);
@@ -95,16 +96,20 @@ bool http_is_alive(const struct http *http, double seconds) {
 }
 
 void http_write_active(struct http *http, FILE *to) {
-    char path[512];
+    char path[512], model[1024];
     const char *separator = "";
     fputc('[', to);
     pthread_mutex_lock(&http->active_lock);
     for (const struct request *request = http->active; request != NULL; request = request->next_active) {
         log_escape(path, sizeof path, request->exchange.path);
+        log_escape(model, sizeof model, request->exchange.model);
         fprintf(to,
-                "%s{\"id\":\"%s\",\"route\":\"%s\",\"path\":\"%s\",\"phase\":\"%s\",\"age_ms\":%.3f,\"bytes\":%llu}",
-                separator, request->id, request->route->name, path, request->is_running ? "running" : "queued",
-                clock_ms_since(request->complete_ns), (unsigned long long)request->received_bytes);
+                "%s{\"id\":\"%s\",\"route\":\"%s\",\"path\":\"%s\",\"model\":%s%s%s,\"phase\":\"%s\","
+                "\"age_ms\":%.3f,\"bytes\":%llu}",
+                separator, request->id, request->route->name, path, model[0] != '\0' ? "\"" : "",
+                model[0] != '\0' ? model : "null", model[0] != '\0' ? "\"" : "",
+                request->is_running ? "running" : "queued", clock_ms_since(request->complete_ns),
+                (unsigned long long)request->received_bytes);
         separator = ",";
     }
     pthread_mutex_unlock(&http->active_lock);
@@ -116,6 +121,7 @@ void http_destroy(struct http *http) {
         return;
     }
     http->is_ending = true;
+    http_cancel_all(http);
     wake_all(http);
     for (size_t i = 0; i < http->loop_count; i++) {
         event_loop_destroy(http->loops[i]);

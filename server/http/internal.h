@@ -62,7 +62,7 @@ struct request {
     const struct route *route;
     enum request_state state;
     _Atomic bool is_running;
-    bool must_close, has_body, is_chunked, is_dropped_body;
+    bool must_close, has_body, is_chunked, is_dropped_body, is_http_1_0;
     enum coding coding;
     uint64_t declared_length;
     /* body */
@@ -121,6 +121,7 @@ struct http {
     struct tls *tls;
     _Atomic size_t connections;
     _Atomic bool is_closing, is_ending;
+    _Atomic bool is_cancelled; /* nothing more is handed to the pool */
     pthread_mutex_t active_lock;
     struct request *active;
 };

@@ -26,9 +26,13 @@ static void put(struct line *line, const char *format, ...) {
     }
 }
 
-/** The bytes of the UTF-8 character at text, or 0 where it is none (RFC 3629, without its finer checks). */
+/** The bytes of the UTF-8 character at text, or 0 where it is none (RFC 3629: nothing overlong, no surrogates). */
 static size_t utf8_length(const char *text) {
-    unsigned char first = (unsigned char)text[0];
+    unsigned char first = (unsigned char)text[0], second = (unsigned char)(first == 0 ? 0 : text[1]);
+    if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second >= 0xa0) || (first == 0xf0 && second < 0x90) ||
+        (first == 0xf4 && second >= 0x90)) {
+        return 0;
+    }
     size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
     if (first >= 0x80 && first < 0xc2) {
         return 0;

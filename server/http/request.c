@@ -2,6 +2,7 @@
 #include "server/http/internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -19,6 +20,16 @@ void *request_line_read(void *context, const char *uri, struct MHD_Connection *c
         socket->since_ns = clock_ns();
     }
     return NULL;
+}
+
+/** The path of an absolute-form target (RFC 9112, section 3.2.2), or the target as it is. */
+static const char *path_of(const char *target) {
+    size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+    if (scheme == 0 || target[scheme] == '\0' || target[scheme] == '/') {
+        return target;
+    }
+    const char *path = strchr(target + scheme, '/');
+    return path == NULL ? "/" : path;
 }
 
 static struct request *request_create(struct event_loop *loop, struct MHD_Connection *connection, const char *url,
@@ -40,7 +51,7 @@ static struct request *request_create(struct event_loop *loop, struct MHD_Connec
     *exchange = (struct exchange){.arena = arena,
                                   .server = loop->http->server,
                                   .method = method,
-                                  .path = url,
+                                  .path = path_of(url),
                                   .content_type = "",
                                   .body = "",
                                   .body_fd = -1,
@@ -106,6 +117,15 @@ static void work(struct pool_job *job) {
     event_loop_finish(request->socket->loop, request);
 }
 
+/** Answers a request that the pool does not get after all. */
+static enum MHD_Result take_back(struct request *request, enum problem_id id, const char *detail) {
+    list_active(request, false);
+    problem_set(&request->exchange.problem, id, NULL, "%s", detail);
+    request->exchange.problem.retry_after_s = 1;
+    respond_prepare(request);
+    return respond_send(request);
+}
+
 /** Suspends the connection while a worker has the request; watches for the client's going meanwhile. */
 static enum MHD_Result hand_over(struct request *request) {
     struct exchange *exchange = &request->exchange;
@@ -113,12 +133,11 @@ static enum MHD_Result hand_over(struct request *request) {
     exchange->job.run = work;
     request->state = REQUEST_WORKING;
     list_active(request, true);
+    if (request->http->is_cancelled) { /* read after listing: http_cancel_all sets it before it walks the list */
+        return take_back(request, PROBLEM_DRAINING, "the server is shutting down");
+    }
     if (!pool_submit(exchange->server->pool, &exchange->job)) {
-        list_active(request, false);
-        problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "the queue is full");
-        exchange->problem.retry_after_s = 1;
-        respond_prepare(request);
-        return respond_send(request);
+        return take_back(request, PROBLEM_BUSY, "the queue is full");
     }
     request->socket->phase = SOCKET_WORKING;
     loop->suspended++;

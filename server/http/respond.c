@@ -228,7 +228,7 @@ static void add_headers(struct MHD_Response *to, struct request *request) {
 static struct MHD_Response *make_response(struct request *request) {
     struct exchange_response *response = &request->exchange.response;
     if (response->source.next == NULL) {
-        request->sent_bytes = response->bytes_length;
+        request->sent_bytes = strcmp(request->exchange.method, "HEAD") == 0 ? 0 : response->bytes_length;
         return MHD_create_response_from_buffer(response->bytes_length, (void *)response->bytes, MHD_RESPMEM_PERSISTENT);
     }
     uint64_t length = response->source.length == UINT64_MAX ? MHD_SIZE_UNKNOWN : response->source.length;

@@ -126,7 +126,7 @@ static bool decode(struct exchange *exchange, struct attention *attention) {
         attention->plan = attention_request_plan(&attention->request, &exchange->problem);
     }
     if (attention->request.model != NULL) {
-        snprintf(exchange->model, sizeof exchange->model, "%s", attention->request.model->id);
+        exchange_name_model(exchange, attention->request.model->id);
     }
     exchange->timings.decode_ms = clock_ms_since(started);
     return attention->plan != NULL && check_single(exchange, attention);

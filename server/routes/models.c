@@ -68,7 +68,7 @@ enum exchange_outcome models_list(struct exchange *exchange) {
 
 static const char *id_of(struct exchange *exchange) {
     const char *id = exchange->parameters[0];
-    snprintf(exchange->model, sizeof exchange->model, "%s", id);
+    exchange_name_model(exchange, id);
     return id;
 }
 

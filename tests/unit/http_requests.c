@@ -149,6 +149,8 @@ START_TEST(keys_carry_scopes_names_and_rates) {
     ck_assert(!keys_check(keys, "secret-key-1", 1000000000).is_limited);
     ck_assert(keys_check(keys, "secret-key-1", 1000000000).is_limited);
     ck_assert(!keys_check(keys, "secret-key-1", 1600000000).is_limited);
+    ck_assert_int_eq(keys_check(keys, "secret-key-1", 1600000000).wait_s, 1);
+    ck_assert(keys_check(keys, "secret-key-1", 1500000000).is_limited); /* a clock that was read earlier */
     ck_assert(keys_check(keys, "secret-key-2", 0).scopes[SCOPE_ADMIN]);
     ck_assert(!keys_check(keys, "secret-key-", 0).is_known && !keys_check(keys, "secret-key-22", 0).is_known);
     ck_assert(!keys_check(keys, NULL, 0).is_known);
@@ -180,6 +182,13 @@ START_TEST(log_text_is_always_inside_a_json_string) {
     ck_assert_str_eq(to, "a\\\"b\\\\c\\u000a\\ufffd");
     log_escape(to, sizeof to, "gr\xc3\xbc\xc3\x9f");
     ck_assert_str_eq(to, "gr\xc3\xbc\xc3\x9f");
+    log_escape(to, sizeof to, "\xed\xa0\x80"); /* a surrogate */
+    ck_assert_str_eq(to, "\\ufffd\\ufffd\\ufffd");
+    log_escape(to, sizeof to, "\xe0\x80\xaf|\xf4\x90\x80\x80"); /* overlong, beyond the last */
+    ck_assert_ptr_null(strchr(to, '\xe0'));
+    ck_assert_ptr_null(strchr(to, '\xf4'));
+    log_escape(to, sizeof to, "\xf0\x9f\x98\x80\xf0\x9f");
+    ck_assert_str_eq(to, "\xf0\x9f\x98\x80\\ufffd\\ufffd");
 }
 END_TEST
 
