@@ -66,6 +66,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SERVER_OBJECTS) $(BUILD)/libattn
 # The k-th allocation fails there.
 $(BUILD)/tests/plan_memory: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc mmap free munmap,-Wl,--wrap=$f)
 
+.PHONY: openapi
+openapi: ## Write server/routes/openapi.json anew from openapi.yaml (needs PyYAML; after every change of it)
+	python3 server/routes/openapi_json.py
+
 .PHONY: run
 run: all ## Build and start the server on 127.0.0.1:8080
 	$(BUILD)/attnd
