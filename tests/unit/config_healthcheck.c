@@ -1,5 +1,6 @@
 /* `attnd healthcheck` against small listeners of its own, and `attnd check-config`. */
 #include "server/config/commands.h"
+#include "server/http/keys.h"
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/in.h>
@@ -137,7 +138,7 @@ END_TEST
 
 static int check_config(const char *first, const char *second) {
     char *argv[] = {(char *)"check-config", (char *)first, (char *)second, NULL};
-    return check_config_command(first == NULL ? 1 : second == NULL ? 2 : 3, argv);
+    return check_config_command(first == NULL ? 1 : second == NULL ? 2 : 3, argv, keys_file_is_good);
 }
 
 START_TEST(check_config_reads_what_the_settings_name) {
