@@ -126,6 +126,13 @@ struct key_span attn_sdpa_row_span(const struct sdpa_problem *p, size_t batch, s
     return attn_sdpa_row_span_within(p, batch, row, item);
 }
 
+struct key_span attn_sdpa_head_span(const struct sdpa_problem *p, size_t batch, size_t head, size_t row,
+                                    struct key_span span) {
+    if (p->mask.data == NULL || is_shared_by_heads(p))
+        return span;
+    return trim(p, &p->mask, mask_row_of(&p->mask, batch, head, row), span);
+}
+
 /* A mask's entries for a span, contiguous: in place, or gathered into `gathered`. */
 static const void *contiguous(const struct attn_view *mask, const char *row, struct key_span span, void *gathered) {
     const size_t bytes = attn_dtype_bytes(mask->dtype);

@@ -63,6 +63,10 @@ double attn_view_real(const struct attn_view *view, size_t i);
 /** @return whether a row's span takes a look at a mask or at segments, key by key. */
 bool attn_sdpa_spans_are_dear(const struct sdpa_problem *problem);
 
+/** What a row's span leaves of a mask that differs between heads: the part between the ends that `head` sees. */
+struct key_span attn_sdpa_head_span(const struct sdpa_problem *problem, size_t batch, size_t head, size_t row,
+                                    struct key_span span);
+
 /** The keys between the first and the last that the padding mask lets item `batch` see. */
 struct key_span attn_sdpa_item_span(const struct sdpa_problem *problem, size_t batch);
 

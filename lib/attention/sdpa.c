@@ -29,7 +29,8 @@ _Static_assert(sizeof(struct row_state) == SDPA_STATE_BYTES, "a lane's scratch h
 /* Queries begin .. begin+count-1 of one head. */
 struct block {
     size_t batch, head, begin, count;
-    struct key_span keys; /* that any of the rows sees, the unmasked tail included */
+    struct key_span keys; /* that any of the rows sees, of those that masks speak of */
+    struct key_span tail; /* behind these, the unmasked ones; part of `keys` where stages are wanted */
     bool holds_rows;
     char *scores; /* key 0 of the first row where rows are held, else the step's first key */
     ptrdiff_t stride;
@@ -81,26 +82,38 @@ static struct key_span intersect(struct key_span span, struct key_span step) {
     return begin < end ? (struct key_span){begin, end} : (struct key_span){step.begin, step.begin};
 }
 
-/* The rows' spans and their union; the tail, which everyone sees, stretches the union to the last key. */
-static void find_spans(const struct sdpa_problem *p, struct block *b, struct row_state *states) {
+/* The rows' spans and their union. @param head whose mask may be looked at, where a block is of one head alone */
+static void find_spans(const struct sdpa_problem *p, struct block *b, size_t head, struct row_state *states) {
     struct key_span all = {p->key_length, 0};
     for (size_t row = 0; row < b->count; row++) {
         struct key_span span = attn_sdpa_row_span(p, b->batch, b->begin + row);
+        if (!p->wants_sinks)
+            span = attn_sdpa_head_span(p, b->batch, head, b->begin + row, span);
         states[row].span = span;
         if (span.begin == span.end)
             continue;
         all.begin = span.begin < all.begin ? span.begin : all.begin;
         all.end = span.end > all.end ? span.end : all.end;
     }
-    if (p->options.unmasked_tail > 0) {
-        all.begin = all.begin < p->masked_length ? all.begin : p->masked_length;
-        all.end = p->key_length;
-    }
-    if (p->wants_stages)
-        all = (struct key_span){0, p->key_length};
+    b->tail = (struct key_span){p->masked_length, p->key_length};
     if (all.end < all.begin)
         all = (struct key_span){0, 0};
+    if (p->wants_stages) {
+        all = (struct key_span){0, p->key_length};
+        b->tail = (struct key_span){0, 0};
+    }
     b->keys = all;
+}
+
+static bool is_empty(struct key_span span) {
+    return span.begin >= span.end;
+}
+
+/* The least span that holds all keys of a block. */
+static struct key_span whole_span(const struct block *b) {
+    if (is_empty(b->tail))
+        return b->keys;
+    return (struct key_span){is_empty(b->keys) ? b->tail.begin : b->keys.begin, b->tail.end};
 }
 
 static void reset_state(struct row_state *state) {
@@ -345,20 +358,23 @@ static void mend_held(const struct sdpa_problem *p, const struct block *b) {
 static void output_held(const struct sdpa_problem *p, const struct block *b) {
     if (p->result.output.data == NULL)
         return;
-    if (b->keys.begin < b->keys.end)
+    if (!is_empty(b->keys))
         multiply_values(p, b, b->keys, at(p, b->scores, b->keys.begin), false);
-    else
-        for (size_t row = 0; row < b->count; row++)
-            p->kernels->fill(output_row(p, b, row), p->value_dim, 0);
+    if (!is_empty(b->tail))
+        multiply_values(p, b, b->tail, at(p, b->scores, b->tail.begin), !is_empty(b->keys));
+    for (size_t row = 0; row < b->count && is_empty(b->keys) && is_empty(b->tail); row++)
+        p->kernels->fill(output_row(p, b, row), p->value_dim, 0);
     mend_held(p, b);
 }
 
 /* A block whose rows of weights stand whole in b->scores. */
 static void compute_held(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
-    if (b->keys.begin < b->keys.end)
+    if (!is_empty(b->keys))
         multiply_keys(p, b, b->keys, at(p, b->scores, b->keys.begin));
+    if (!is_empty(b->tail))
+        multiply_keys(p, b, b->tail, at(p, b->scores, b->tail.begin));
     const bool has_nan = p->wants_stages && b->holds_rows ? soften_in_stages(p, b, lane) : soften_rows(p, b, lane);
-    emit(p, b, ATTN_STAGE_SOFTMAX, has_nan ? (struct key_span){0, p->key_length} : b->keys, lane->index);
+    emit(p, b, ATTN_STAGE_SOFTMAX, has_nan ? (struct key_span){0, p->key_length} : whole_span(b), lane->index);
     output_held(p, b);
 }
 
@@ -409,9 +425,14 @@ static void finish_steps(const struct sdpa_problem *p, const struct block *b, co
 
 static void compute_in_steps(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
     reset_states(lane->states, b->count);
-    for (size_t key = b->keys.begin; key < b->keys.end; key += p->block_keys) {
-        struct key_span step = {key, b->keys.end - key < p->block_keys ? b->keys.end : key + p->block_keys};
-        compute_step(p, b, lane, step, key == b->keys.begin);
+    const struct key_span parts[] = {b->keys, b->tail};
+    bool is_first = true;
+    for (int part = 0; part < 2; part++) {
+        const size_t end = parts[part].end;
+        for (size_t key = parts[part].begin; key < end; key += p->block_keys, is_first = false) {
+            struct key_span step = {key, end - key < p->block_keys ? end : key + p->block_keys};
+            compute_step(p, b, lane, step, is_first);
+        }
     }
     if (p->result.output.data != NULL)
         finish_steps(p, b, lane);
@@ -468,7 +489,7 @@ static void compute_task(void *argument, size_t task, size_t lane_index) {
     };
     if (has_ended(call))
         return;
-    find_spans(p, &block, lane.states);
+    find_spans(p, &block, group * heads, lane.states);
     for (size_t head = group * heads; head < (group + 1) * heads && !has_ended(call); head++) {
         block.head = head;
         compute_head(p, &block, &lane);
