@@ -122,7 +122,9 @@ static size_t held_bytes(const struct attn_collect *collect) {
         kept += collect->chosen_count;
     for (size_t i = 0; i < sizeof fused_forms / sizeof *fused_forms && collect->top_k > 0; i++)
         kept += attn_has(collect->forms, fused_forms[i].form) ? 1 : 0;
-    return attn_size_product((size_t[]){kept, rows, row}, 3, &bytes) ? bytes : SIZE_MAX / 2;
+    if (!attn_size_product((size_t[]){kept, rows, row}, 3, &bytes))
+        return SIZE_MAX / 4;
+    return bytes + (attn_has(collect->forms, ATTN_FORM_CONCAT) ? collect->chosen_count * row : 0);
 }
 
 void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size_t *bytes_per_lane) {
@@ -253,6 +255,7 @@ void attn_collector_reset(struct attn_collector *collector) {
         free(lane->gathered.data);
         free(lane->held.data);
         free(lane->held_sums.data);
+        free(lane->concat.data);
         free(lane->statistics);
     }
     free(collector->lanes);

@@ -133,18 +133,27 @@ static void consume_per_head(struct attn_collector *collector, struct attn_resul
     }
 }
 
-static void consume_concat(struct attn_collector *collector, struct attn_result_tensor *tensor,
+/*
+ * A row's heads stand one behind the other in its place until the last one is there, and are turned then: written with
+ * gaps head by head, each cache line would be fetched for each of them.
+ */
+static void consume_concat(struct attn_collector *collector, struct attn_lane *lane, struct attn_result_tensor *tensor,
                            const struct attn_block *block, size_t position) {
     const struct attn_collect *collect = &collector->collect;
     const struct attn_loops *loops = attn_loops_of(block->dtype);
     size_t bytes = attn_dtype_bytes(block->dtype), heads = collect->chosen_count, first, last;
     size_t queries = collect->query_end - collect->query_begin, keys = collect->key_end - collect->key_begin;
-    if (!attn_block_rows(block, collect->query_begin, collect->query_end, &first, &last))
+    if (!attn_block_rows(block, collect->query_begin, collect->query_end, &first, &last) ||
+        !attn_buffer_reserve(collector, &lane->concat, heads, 1, keys, bytes))
         return;
     for (size_t i = first; i < last; i++) {
-        size_t row = block->batch * queries + block->query_begin + i - collect->query_begin;
-        loops->scatter((char *)tensor->values.data + (row * keys * heads + position) * bytes,
-                       attn_block_row(block, i) + collect->key_begin * bytes, keys, heads);
+        size_t query = block->batch * queries + block->query_begin + i - collect->query_begin;
+        char *row = (char *)tensor->values.data + query * keys * heads * bytes;
+        memcpy(row + position * keys * bytes, attn_block_row(block, i) + collect->key_begin * bytes, keys * bytes);
+        if (block->head != collect->last_head)
+            continue;
+        memcpy(lane->concat.data, row, heads * keys * bytes);
+        loops->interleave(row, lane->concat.data, heads, keys);
     }
 }
 
@@ -188,7 +197,7 @@ void attn_forms_consume(struct attn_collector *collector, struct attn_lane *lane
     if (forms[ATTN_FORM_PER_HEAD] != NULL && !collector->inputs.per_head_is_written)
         consume_per_head(collector, forms[ATTN_FORM_PER_HEAD], block, position);
     if (forms[ATTN_FORM_CONCAT] != NULL)
-        consume_concat(collector, forms[ATTN_FORM_CONCAT], block, position);
+        consume_concat(collector, lane, forms[ATTN_FORM_CONCAT], block, position);
     if (forms[ATTN_FORM_VALUE_NORM] != NULL)
         consume_norms(collector, lane, forms[ATTN_FORM_VALUE_NORM], collector->inputs.value_norms, block, position);
     if (forms[ATTN_FORM_OUTPUT_NORM] != NULL)

@@ -17,7 +17,8 @@ struct attn_lane {
     struct attn_buffer gathered; /**< one block of given weights whose rows are not contiguous */
     struct attn_buffer held;     /**< one block of every chosen head */
     struct attn_buffer held_sums;
-    double *statistics; /**< what sums and counts point into */
+    struct attn_buffer concat; /**< one row of every chosen head */
+    double *statistics;        /**< what sums and counts point into */
     double *sums[ATTN_ANALYSIS_COUNT], *counts[ATTN_ANALYSIS_COUNT];
     bool has_negative;
 };

@@ -18,8 +18,8 @@ struct attn_loops {
     void (*minimum)(void *to, const void *row, size_t count);
     /** to = |row| * norms, 0 where row is 0 whatever the norm */
     void (*norm_product)(void *to, const void *row, const void *norms, size_t count);
-    /** to[j * stride] = row[j] */
-    void (*scatter)(void *to, const void *row, size_t count, size_t stride);
+    /** to (keys, heads) = rows (heads, keys), turned */
+    void (*interleave)(void *to, const void *rows, size_t heads, size_t keys);
     /** to = row, from doubles */
     void (*from_double)(void *to, const double *row, size_t count);
     void (*to_double)(double *to, const void *row, size_t count);

@@ -44,11 +44,18 @@ CLONES static void NAMED(norm_product)(void *to_data, const void *row_data, cons
     }
 }
 
-static void NAMED(scatter)(void *to_data, const void *row_data, size_t count, size_t stride) {
-    REAL *restrict to = to_data;
-    const REAL *restrict row = row_data;
-    for (size_t j = 0; j < count; j++)
-        to[j * stride] = row[j];
+/* (heads, keys) to (keys, heads), some keys at a time so that the rows read from stay in the first-level cache. */
+static void NAMED(interleave)(void *to_data, const void *rows_data, size_t heads, size_t keys) {
+    enum { TILE = 32 };
+    for (size_t begin = 0; begin < keys; begin += TILE) {
+        const size_t end = keys - begin < TILE ? keys : begin + TILE;
+        for (size_t head = 0; head < heads; head++) {
+            const REAL *restrict row = (const REAL *)rows_data + head * keys;
+            REAL *restrict to = (REAL *)to_data + head;
+            for (size_t j = begin; j < end; j++)
+                to[j * heads] = row[j];
+        }
+    }
 }
 
 static void NAMED(from_double)(void *to_data, const double *row, size_t count) {
@@ -211,7 +218,7 @@ static const struct attn_loops NAMED(loops) = {
     .maximum = NAMED(maximum),
     .minimum = NAMED(minimum),
     .norm_product = NAMED(norm_product),
-    .scatter = NAMED(scatter),
+    .interleave = NAMED(interleave),
     .from_double = NAMED(from_double),
     .to_double = NAMED(to_double),
     .sum = NAMED(sum),

@@ -11,6 +11,7 @@ enum { ALIGNMENT = 64 };
  * is written once from end to end, and a fault for every 4 kB would cost more than the copy. */
 static const size_t MAPPED_BYTES = (size_t)1 << 20;
 static const size_t HUGE_BYTES = (size_t)4 << 20;
+static const size_t HUGE_PAGE = (size_t)2 << 20;
 
 /* The whole allocation: this, the tensors, their data. */
 struct block {
@@ -51,6 +52,24 @@ bool attn_result_size(const struct attn_tensor_spec *specs, size_t count, size_t
     return true;
 }
 
+/* Maps bytes that begin at a huge page's border, or the first 2 MB would be faulted in by 4 kB: more is reserved, and
+ * what lies outside is given back. @return MAP_FAILED if there is no room */
+static void *map_huge(size_t bytes) {
+    const size_t page = 4096;
+    if (bytes > SIZE_MAX - HUGE_PAGE - page)
+        return MAP_FAILED;
+    bytes = (bytes + page - 1) / page * page;
+    char *memory = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return MAP_FAILED;
+    const size_t before = (HUGE_PAGE - (uintptr_t)memory % HUGE_PAGE) % HUGE_PAGE, after = HUGE_PAGE - before;
+    if (before > 0)
+        munmap(memory, before);
+    munmap(memory + before + bytes, after);
+    (void)madvise(memory + before, bytes, MADV_HUGEPAGE);
+    return memory + before;
+}
+
 static struct block *block_allocate(size_t bytes) {
     if (bytes < MAPPED_BYTES) {
         struct block *block = aligned_alloc(ALIGNMENT, bytes);
@@ -58,11 +77,10 @@ static struct block *block_allocate(size_t bytes) {
             memset(block, 0, sizeof *block);
         return block;
     }
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = bytes >= HUGE_BYTES ? map_huge(bytes)
+                                       : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    if (bytes >= HUGE_BYTES)
-        (void)madvise(memory, bytes, MADV_HUGEPAGE);
     struct block *block = memory;
     block->mapped_bytes = bytes;
     return block;

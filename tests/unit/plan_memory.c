@@ -26,7 +26,7 @@ int __wrap_munmap(void *address, size_t bytes);
 
 /* Only the thread that runs the test allocates while these count, and lanes' threads in its stead. */
 static atomic_bool is_watching;
-static atomic_long until_failure, held;
+static atomic_long until_failure, held, mapped_bytes;
 
 static bool fails(void) {
     return atomic_load(&is_watching) && atomic_fetch_sub(&until_failure, 1) == 1;
@@ -36,6 +36,10 @@ static void *noted(void *memory) {
     if (atomic_load(&is_watching) && memory != NULL)
         atomic_fetch_add(&held, 1);
     return memory;
+}
+
+static long whole_pages(size_t bytes) {
+    return (long)((bytes + 4095) / 4096 * 4096);
 }
 
 void *__wrap_malloc(size_t bytes) {
@@ -58,7 +62,11 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
 }
 
 void *__wrap_mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
-    return fails() ? MAP_FAILED : noted(__real_mmap(address, bytes, protection, flags, file, offset));
+    if (fails())
+        return MAP_FAILED;
+    if (atomic_load(&is_watching))
+        atomic_fetch_add(&mapped_bytes, whole_pages(bytes));
+    return __real_mmap(address, bytes, protection, flags, file, offset);
 }
 
 void __wrap_free(void *memory) {
@@ -69,7 +77,7 @@ void __wrap_free(void *memory) {
 
 int __wrap_munmap(void *address, size_t bytes) {
     if (atomic_load(&is_watching))
-        atomic_fetch_sub(&held, 1);
+        atomic_fetch_sub(&mapped_bytes, whole_pages(bytes));
     return __real_munmap(address, bytes);
 }
 
@@ -106,6 +114,8 @@ static long fail_in_turn(const struct trial *trial) {
         attn_status status = live(trial);
         atomic_store(&is_watching, false);
         ck_assert_msg(atomic_load(&held) == 0, "allocation %ld: %ld pieces of memory are left", k, atomic_load(&held));
+        ck_assert_msg(atomic_load(&mapped_bytes) == 0, "allocation %ld: %ld bytes are left", k,
+                      atomic_load(&mapped_bytes));
         bool has_failed = atomic_load(&until_failure) <= 0;
         ck_assert_msg(status == (has_failed ? ATTN_ENOMEM : ATTN_OK), "allocation %ld: %s", k,
                       attn_status_name(status));
