@@ -1,6 +1,7 @@
 #include "server/codec/document.h"
 #include "server/codec/document_build.h"
 #include "server/codec/tensor_json.h"
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +111,8 @@ bool builder_unknown(struct builder *builder, const char *name, size_t length) {
 
 /* So little is within what any request costs. */
 #define FREE_JSON_BYTES ((size_t)4 << 10)
+/* From so much on, what value trees took is given back to the system when they are freed. */
+#define TRIM_BYTES ((size_t)16 << 20)
 
 /* A key and its colon; the name, without escapes, goes into the arena. */
 static bool read_key(struct reader *reader, const char *pointer, const char **name, size_t *length) {
@@ -262,6 +265,7 @@ static bool afford_json(struct builder *builder, const char *pointer, const char
         return false;
     }
     builder->json_values += weight.values;
+    builder->document->json_bytes += weight.bytes;
     return weight.bytes < FREE_JSON_BYTES || arena_charge(builder->reader.arena, weight.bytes) ||
            reader_out_of_memory(&builder->reader);
 }
@@ -444,4 +448,8 @@ void document_reset(struct document *document) {
         json_decref(document->fields[i].json);
     }
     document->field_count = 0;
+    if (document->json_bytes > TRIM_BYTES) {
+        malloc_trim(0); /* the C library keeps small blocks, and nobody accounts for them any more */
+    }
+    document->json_bytes = 0;
 }

@@ -40,7 +40,8 @@ struct field {
 struct document {
     struct field *fields;
     size_t field_count;
-    attn_dtype dtype; /**< ATTN_FLOAT32, or ATTN_FLOAT64 where the request says so */
+    attn_dtype dtype;  /**< ATTN_FLOAT32, or ATTN_FLOAT64 where the request says so */
+    size_t json_bytes; /**< what the json values take, about */
     struct arena *arena;
 };
 

@@ -125,6 +125,8 @@ static bool decode(struct exchange *exchange, struct attention *attention) {
     if (read_request(exchange, attention)) {
         attention->plan = attention_request_plan(&attention->request, &exchange->problem);
     }
+    /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
+    document_reset(&attention->request.document);
     if (attention->request.model != NULL) {
         exchange_name_model(exchange, attention->request.model->id);
     }
