@@ -135,7 +135,9 @@ void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size
     if (attn_has(collect->forms, ATTN_FORM_FLOW)) /* a lane's graph: two numbers and two notes an edge, and its sets */
         *bytes_per_lane += collect->query_length * collect->columns * (2 * sizeof(double) + sizeof(size_t) + 2);
     if (attn_has(collect->forms, ATTN_FORM_PCA) && cell_elements(collect, &cells))
-        cells *= element;
+        cells = cells * element +
+                (collect->chosen_count * (collect->columns + collect->chosen_count + 36) + collect->columns) *
+                    sizeof(double);
     *bytes = fused + cells;
 }
 

@@ -32,11 +32,10 @@ static attn_status check_tensor(const struct attn_view *view, attn_dtype dtype, 
         return attn_fail(error, ATTN_ECONFLICT, field, "expected a tensor, found none");
     if (view->rank != 4)
         return fail_shape(error, field, "(N, H, L, D)", view);
-    size_t elements;
     for (int axis = 0; axis < 4; axis++)
         if (view->shape[axis] == 0)
             return fail_shape(error, field, "with every axis at least 1", view);
-    if (!attn_size_product(view->shape, 4, &elements))
+    if (!attn_shape_fits_memory(view->shape, 4))
         return fail_shape(error, field, "of a size that fits memory", view);
     if (view->dtype != dtype)
         return attn_fail(error, ATTN_EDTYPE, field, "expected %s as in the query, found %s", attn_dtype_name(dtype),

@@ -10,7 +10,6 @@
 
 static attn_status check_weights(const struct attn_view *weights, struct attn_error *error) {
     char text[ATTN_SHAPE_TEXT];
-    size_t elements;
     if (weights->data == NULL)
         return attn_fail(error, ATTN_ECONFLICT, "attention_weights", "expected a tensor, found none");
     if (weights->rank < 3 || weights->rank > 5)
@@ -24,7 +23,7 @@ static attn_status check_weights(const struct attn_view *weights, struct attn_er
         if (weights->shape[axis] == 0)
             return attn_fail(error, ATTN_ESHAPE, "attention_weights", "expected every axis to be at least 1, found %s",
                              attn_shape_text(text, weights->rank, weights->shape));
-    if (!attn_size_product(weights->shape, (size_t)weights->rank, &elements))
+    if (!attn_shape_fits_memory(weights->shape, weights->rank))
         return attn_fail(error, ATTN_ESHAPE, "attention_weights", "expected a tensor that fits memory, found %s",
                          attn_shape_text(text, weights->rank, weights->shape));
     return ATTN_OK;

@@ -12,7 +12,6 @@ static attn_status fail_shape(struct attn_error *error, const char *field, const
 
 static attn_status check_tensor(const struct attn_plan *plan, const struct attn_view *view, const char *field,
                                 struct attn_error *error) {
-    size_t elements;
     if (view->rank != plan->rank)
         return attn_fail(error, ATTN_ESHAPE, field, "expected the query's rank, %d, found %d", plan->rank, view->rank);
     if (view->dtype != plan->dtype)
@@ -21,7 +20,7 @@ static attn_status check_tensor(const struct attn_plan *plan, const struct attn_
     for (int axis = 0; axis < view->rank; axis++)
         if (view->shape[axis] == 0)
             return fail_shape(error, field, "every axis to be at least 1", view);
-    if (!attn_size_product(view->shape, (size_t)view->rank, &elements))
+    if (!attn_shape_fits_memory(view->shape, view->rank))
         return fail_shape(error, field, "a tensor that fits memory", view);
     return ATTN_OK;
 }

@@ -10,6 +10,15 @@ enum { ATTN_SHAPE_TEXT = 184 };
 /** Writes "(2, 8, 10, 64)" to `text`, which has room for ATTN_SHAPE_TEXT bytes. @return text. */
 const char *attn_shape_text(char *text, int rank, const size_t *shape);
 
+/**
+ * @return whether a tensor of that shape could be in memory, with room to spare for blocks of its rows in bytes: views
+ * that repeat elements may claim more than there is.
+ */
+static inline bool attn_shape_fits_memory(const size_t *shape, int rank) {
+    size_t elements;
+    return attn_size_product(shape, (size_t)rank, &elements) && elements <= (size_t)PTRDIFF_MAX >> 12;
+}
+
 /** Multiplies two sizes. @return false, leaving *product alone, if it overflows. */
 static inline bool attn_size_multiply(size_t left, size_t right, size_t *product) {
     size_t result;

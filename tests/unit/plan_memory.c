@@ -124,6 +124,34 @@ static long fail_in_turn(const struct trial *trial) {
     }
 }
 
+static bool counts_down(void *left) {
+    return atomic_fetch_sub((atomic_long *)left, 1) <= 0;
+}
+
+/* Cancels it at each question in turn, on lanes too. */
+static void cancel_in_turn(struct trial trial) {
+    atomic_long left;
+    const struct attn_execution execution = {.executor = trial.execution != NULL ? trial.execution->executor : NULL,
+                                             .is_cancelled = counts_down,
+                                             .cancel_context = &left};
+    trial.execution = &execution;
+    for (long k = 0;; k++) {
+        ck_assert_int_lt(k, 100000);
+        atomic_store(&left, k);
+        atomic_store(&until_failure, 0);
+        atomic_store(&held, 0);
+        atomic_store(&is_watching, true);
+        attn_status status = live(&trial);
+        atomic_store(&is_watching, false);
+        ck_assert_msg(atomic_load(&held) == 0, "question %ld: %ld pieces of memory are left", k, atomic_load(&held));
+        ck_assert_int_eq(atomic_load(&mapped_bytes), 0);
+        if (atomic_load(&left) >= 0)
+            break;
+        ck_assert_msg(status == ATTN_ECANCELLED, "question %ld: %s", k, attn_status_name(status));
+        k += k / 8;
+    }
+}
+
 enum { N = 2, HEADS = 3, LENGTH = 40, DIM = 8, WIDTH = HEADS * DIM, LAYERS = 3 };
 
 static float numbers[N * LENGTH * WIDTH];
@@ -167,8 +195,10 @@ START_TEST(attention_ends_well_whichever_allocation_fails) {
         trial.want.analyses = ATTN_BIT(ATTN_ANALYSIS_DUPLICATE) - 1;
         trial.want.internals = ATTN_BIT(ATTN_INTERNAL_COUNT) - 1;
         ck_assert_int_gt(fail_in_turn(&trial), 8);
+        cancel_in_turn(trial);
         trial.execution = &on_lanes;
         ck_assert_int_gt(fail_in_turn(&trial), 8);
+        cancel_in_turn(trial);
     }
 }
 END_TEST
@@ -203,6 +233,7 @@ START_TEST(analyses_of_given_weights_end_well_whichever_allocation_fails) {
     trial.want.head_weights = head_weights;
     trial.want.head_weights_count = HEADS;
     ck_assert_int_gt(fail_in_turn(&trial), 20);
+    cancel_in_turn(trial);
     trial.given.weights.stride[4] = LENGTH; /* columns of columns: gathered */
     trial.given.weights.stride[3] = 1;
     ck_assert_int_gt(fail_in_turn(&trial), 20);
@@ -224,6 +255,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("plan_memory");
     TCase *cases = tcase_create("out of memory");
+    tcase_set_timeout(cases, 60);
     tcase_add_test(cases, attention_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, masked_attention_without_weights_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, analyses_of_given_weights_end_well_whichever_allocation_fails);

@@ -38,6 +38,7 @@ SPOIL(no_query, inputs->query.data = NULL)
 SPOIL(rank_5, inputs->query.rank = 5)
 SPOIL(empty_axis, inputs->query.shape[1] = 0)
 SPOIL(query_dtype, inputs->query.dtype = ATTN_FLOAT16)
+SPOIL(too_long_to_be, inputs->key = tensor(3, N, (size_t)1 << 58, E, 0); inputs->key.stride[1] = 0)
 SPOIL(key_dtype, inputs->key.dtype = ATTN_FLOAT64)
 SPOIL(key_rank, inputs->key = tensor(2, T, E, 0, 0))
 SPOIL(key_batch, inputs->key = tensor(3, N + 1, T, E, 0))
@@ -83,6 +84,7 @@ static const struct refusal refusals[] = {
     {rank_5, ATTN_ESHAPE, "query"},
     {empty_axis, ATTN_ESHAPE, "query"},
     {query_dtype, ATTN_EDTYPE, "query"},
+    {too_long_to_be, ATTN_ESHAPE, "key"},
     {key_dtype, ATTN_EDTYPE, "key"},
     {key_rank, ATTN_ESHAPE, "key"},
     {key_batch, ATTN_ESHAPE, "key"},

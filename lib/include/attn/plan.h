@@ -79,6 +79,10 @@ ATTN_API struct attn_dims attn_plan_dims(const struct attn_plan *plan);
 /**
  * Computes. May be called again; each call makes a new result.
  *
+ * The same plan gives the same bits each time on the same number of lanes, but for the means over rows of analyses: the
+ * lanes add rows up in the order in which they come to them, which may change the last bit of a double. Projections
+ * are tiled by the number of lanes, which may change their last bits.
+ *
  * @param execution threads and cancellation; NULL is one thread
  * @param result    receives the result, to be freed by attn_result_destroy; untouched on failure
  * @return ATTN_OK; ATTN_ENOMEM; ATTN_ECANCELLED; ATTN_ERANGE for values that only the computation sees (negative

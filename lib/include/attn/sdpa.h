@@ -150,7 +150,8 @@ ATTN_API long long attn_sdpa_offset(const struct attn_sdpa_options *options, siz
  *
  * A query with nothing to attend to gets zero weights and zero output. A key that is masked out does not reach the
  * result, NaN and infinities included, nor does a value whose weight is exactly 0. A NaN or +Infinity score that takes
- * part makes its row NaN. Reads its inputs only; may be called from many threads at once with different results.
+ * part makes its row NaN. The result does not depend, to the bit, on how many lanes compute it. Reads its inputs
+ * only; may be called from many threads at once with different results.
  */
 ATTN_API attn_status attn_sdpa(const struct attn_view *query, const struct attn_view *key,
                                const struct attn_view *value, const struct attn_sdpa_options *options,
