@@ -41,9 +41,9 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/obj/server/routes/openapi.o: openapi.yaml server/routes/openapi.json
 
 # Vectorised files are compiled with their own flags and picked at run time by CPU features.
-%_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
+%_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2
 %_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd \
-                          -mavx512vbmi2 -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512
+                          -mavx512vbmi2 -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
 
 $(BUILD)/libattn.a: $(LIB_OBJECTS)
 	@rm -f $@
@@ -76,7 +76,7 @@ run: all ## Build and start the server on 127.0.0.1:8080
 
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS) ## Build and run the unit tests
-	@failed=0; for t in $(UNIT_TESTS); do $$t || failed=1; done; exit $$failed
+	@tests/run_unit $(UNIT_TESTS)
 
 .PHONY: test-library
 test-library: all ## Install, build a program against what was installed, check the exported symbols
@@ -104,19 +104,11 @@ test: ## Unit tests, the installed library, the server over HTTP
 
 .PHONY: ci
 ci: ## Everything: lint, tests, tests under sanitizers, the container image
-	$(MAKE) lint
-	$(MAKE) test
-	$(MAKE) asan
-	$(MAKE) tsan
-	$(MAKE) test-image
+	@tests/run_all lint all test-unit test-library test-http asan tsan test-image
 
 .PHONY: lint
-lint: ## clang-format, walls between rooms, cppcheck, clang-tidy
-	tests/lint/walls
-	clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
-	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j $$(nproc) -I. -Ilib/include \
-	    --enable=warning,portability --suppress=missingIncludeSystem lib server
-	git ls-files 'lib/*.c' 'server/*.c' | xargs -P $$(nproc) -n 4 tests/lint/tidy
+lint: ## Walls between rooms, layout, cppcheck, clang-tidy, undocumented public names
+	tests/lint/all
 
 BENCH_PYTHON ?= python3
 $(BUILD)/bench/attn_shim.so: bench/attn_shim.c $(BUILD)/libattn.a
@@ -144,11 +136,17 @@ docs: ## HTML of the public headers into build/docs (doxygen)
 	doxygen docs/Doxyfile
 
 .PHONY: asan tsan
-asan: ## Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g" \
-	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-unit
-tsan: ## Unit tests under ThreadSanitizer
-	$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" test-unit
+asan: ## Unit and HTTP tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g" \
+	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-sanitized
+tsan: ## Unit and HTTP tests under ThreadSanitizer
+	@$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" test-sanitized
+
+.PHONY: test-sanitized
+test-sanitized: $(UNIT_TESTS) $(BUILD)/attnd $(VENV)/ready
+	@failed=0; tests/run_unit $(UNIT_TESTS) || failed=1; \
+	    ATTND=$(CURDIR)/$(BUILD)/attnd $(VENV)/bin/pytest -q tests/http || failed=1; exit $$failed
 
 NUMBER_OBJECTS := $(filter $(BUILD)/obj/server/codec/number%,$(SERVER_OBJECTS))
 

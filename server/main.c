@@ -183,7 +183,7 @@ static int serve(struct attnd *attnd) {
     }
     if (drain(attnd)) {
         log_line(&attnd->log, LOG_WARN, "second signal: exiting at once");
-        _exit(EXIT_SECOND_SIGNAL);
+        quick_exit(EXIT_SECOND_SIGNAL);
     }
     if (http_connections(attnd->server.http) > 0 && pool_state(attnd->server.pool).busy > 0) {
         log_line(&attnd->log, LOG_ERROR, "a worker does not stop: ending without it");

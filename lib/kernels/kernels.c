@@ -9,8 +9,7 @@ static bool always(void) {
 
 #if defined(__x86_64__)
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 
 /* All that the Makefile lets the compiler use in files of this suffix. */

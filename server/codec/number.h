@@ -50,9 +50,8 @@ enum number_status number_read_run_f64(const char *text, const char *end, double
 
 /**
  * Prints the shortest digits that read back to the same bits, and of these the nearest. From 1e-4 up to as many digits
- * as the type has (below 1e9, double 1e16) in plain notation with a point, "1.0", so that every reader sees a float; else
- * with an exponent, "1e-7", "1.5e20". A zero keeps its sign: "-0.0".
- * What is JSON: numbers without a leading '+';
+ * as the type has (below 1e9, double 1e16) in plain notation with a point, "1.0", so that every reader sees a float;
+ * else with an exponent, "1e-7", "1.5e20". A zero keeps its sign: "-0.0". What is JSON: numbers without a leading '+';
  * not-finite ones as "\"NaN\"", "\"Infinity\"", "\"-Infinity\"" with their quotes. Writes at most NUMBER_MAX_TEXT
  * bytes, no NUL. @return the byte behind the last. Thread safe.
  */

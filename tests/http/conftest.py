@@ -15,6 +15,8 @@ from client import Client
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 ATTND = pathlib.Path(os.environ.get("ATTND", TOP / "build" / "attnd"))
+# What sanitizers print, when ATTND names a server that was built with one (make asan, make tsan).
+SANITIZERS = re.compile(r"Sanitizer|runtime error:")
 
 
 def wait_until(condition, seconds=20, what="the condition"):
@@ -113,6 +115,16 @@ class Server:
         self._reader.join(5)
         self.process.stderr.close()
 
+    def finish(self):
+        """Ends the server as an operator would, so that leaks are looked for too; its sanitizers must have been silent."""
+        self.signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+        assert not SANITIZERS.search("".join(self.lines)), "".join(self.lines)
+
 
 @pytest.fixture
 def start_server(tmp_path):
@@ -128,7 +140,7 @@ def start_server(tmp_path):
 
     yield start
     for one in running:
-        one.kill()
+        one.finish()
 
 
 @pytest.fixture(scope="session")
@@ -136,4 +148,4 @@ def server(tmp_path_factory):
     """One server with default settings and an empty models directory, for all tests that do not change it."""
     one = Server(["--models", str(tmp_path_factory.mktemp("models"))])
     yield one
-    one.kill()
+    one.finish()
