@@ -31,6 +31,7 @@ enum socket_phase {
 
 struct event_loop;
 struct request;
+struct handed;
 
 /** A connection, from accept to close. */
 struct socket {
@@ -95,6 +96,8 @@ struct event_loop {
     _Atomic uint64_t turned_ns;
     pthread_mutex_t finished_lock;
     struct request *finished;
+    _Atomic size_t socket_count; /* with those in the inbox */
+    struct handed *inbox;        /* connections that another loop accepted for this one, under finished_lock */
     struct log_buffer log_buffer;
     uint64_t id_prefix, id_counter, ticked_ns;
     bool is_paused; /* listeners are out of the set: no descriptors were left */
@@ -128,12 +131,18 @@ struct http {
 
 /* loop.c */
 struct event_loop *event_loop_create(struct http *http, bool is_admin, char *why, size_t why_capacity);
+/** Waits for the thread's end. All are waited for before one is destroyed: they hand each other connections. */
+void event_loop_join(struct event_loop *loop);
 void event_loop_destroy(struct event_loop *loop);
 void event_loop_wake(struct event_loop *loop);
 /** Any thread: hands a request back for its answer. */
 void event_loop_finish(struct event_loop *loop, struct request *request);
 /* sockets.c */
 void sockets_accept(struct event_loop *loop, int listener_fd);
+/** Takes the connections that other loops have accepted for this one. */
+void sockets_take_handed(struct event_loop *loop);
+/** Closes them, when the loop has ended. */
+void sockets_close_handed(struct event_loop *loop);
 void sockets_notify(void *context, struct MHD_Connection *connection, void **socket_context,
                     enum MHD_ConnectionNotificationCode code);
 void sockets_reap(struct event_loop *loop, uint64_t now);

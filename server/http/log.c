@@ -75,15 +75,28 @@ static void put_bytes(struct line *line, const char *bytes, size_t length) {
     line->used += length;
 }
 
-/** A count in decimal, with zeros in front up to `width` digits. */
-static void put_digits(struct line *line, uint64_t value, size_t width) {
+/** A count in decimal, with zeros in front up to `width` digits. @return the length, at most 20 */
+static size_t write_digits(char *to, uint64_t value, size_t width) {
     char digits[24];
     size_t at = sizeof digits;
     do {
         digits[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0 || sizeof digits - at < width);
-    put_bytes(line, digits + at, sizeof digits - at);
+    memcpy(to, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+static void put_digits(struct line *line, uint64_t value, size_t width) {
+    char digits[24];
+    put_bytes(line, digits, write_digits(digits, value, width));
+}
+
+size_t log_ms(char *to, double ms) {
+    uint64_t microseconds = ms > 0 && ms < 1e15 ? (uint64_t)(ms * 1e3 + 0.5) : 0;
+    size_t used = write_digits(to, microseconds / 1000, 1);
+    to[used++] = '.';
+    return used + write_digits(to + used, microseconds % 1000, 3);
 }
 
 static void put_time(struct line *line) {
@@ -160,11 +173,9 @@ static void put_text(struct line *line, enum log_format format, const char *name
 }
 
 static void put_ms(struct line *line, enum log_format format, const char *name, double value) {
-    uint64_t microseconds = value > 0 && value < 1e15 ? (uint64_t)(value * 1e3 + 0.5) : 0;
+    char text[LOG_MS_BYTES];
     put_name(line, format, name);
-    put_digits(line, microseconds / 1000, 1);
-    put_bytes(line, ".", 1);
-    put_digits(line, microseconds % 1000, 3);
+    put_bytes(line, text, log_ms(text, value));
 }
 
 static void put_count(struct line *line, enum log_format format, const char *name, uint64_t value) {

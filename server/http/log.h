@@ -36,6 +36,11 @@ struct log_buffer {
 void log_request(const struct log *log, struct log_buffer *buffer, const struct log_request *request);
 void log_flush(const struct log *log, struct log_buffer *buffer);
 
+/** Bytes that log_ms writes at most. */
+#define LOG_MS_BYTES 24
+/** Writes milliseconds with three places, in a tenth of printf's time; no NUL. @return the length */
+size_t log_ms(char *to, double ms);
+
 /** Writes text as the inside of a JSON string, cut where it is full. @return the length. */
 size_t log_escape(char *to, size_t capacity, const char *text);
 

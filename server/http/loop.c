@@ -126,6 +126,7 @@ static void turn(struct event_loop *loop) {
         watch_listeners(loop, false);
     }
     resume_finished(loop);
+    sockets_take_handed(loop);
     MHD_run(loop->daemon);
     tick(loop, now);
     if (loop->log_buffer.used > 0) {
@@ -227,11 +228,17 @@ static void close_open(int fd) {
     }
 }
 
-void event_loop_destroy(struct event_loop *loop) {
+void event_loop_join(struct event_loop *loop) {
     if (loop->is_started) {
         event_loop_wake(loop);
         pthread_join(loop->thread, NULL);
+        loop->is_started = false;
     }
+}
+
+void event_loop_destroy(struct event_loop *loop) {
+    event_loop_join(loop);
+    sockets_close_handed(loop);
     if (loop->daemon != NULL) {
         MHD_run(loop->daemon); /* what was resumed last */
         MHD_stop_daemon(loop->daemon);

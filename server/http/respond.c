@@ -201,9 +201,21 @@ static void add_cors(struct MHD_Response *response, struct exchange *exchange) {
 }
 
 static void add_timing(struct MHD_Response *response, const struct exchange_timings *timings) {
+    const struct {
+        const char *name;
+        double ms;
+    } phases[] = {{"queue;dur=", timings->queue_ms},
+                  {", decode;dur=", timings->decode_ms},
+                  {", compute;dur=", timings->compute_ms}};
     char text[128];
-    snprintf(text, sizeof text, "queue;dur=%.3f, decode;dur=%.3f, compute;dur=%.3f", timings->queue_ms,
-             timings->decode_ms, timings->compute_ms);
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        size_t length = strlen(phases[i].name);
+        memcpy(text + used, phases[i].name, length);
+        used += length;
+        used += log_ms(text + used, phases[i].ms);
+    }
+    text[used] = '\0';
     MHD_add_response_header(response, "Server-Timing", text);
 }
 

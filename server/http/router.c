@@ -50,11 +50,12 @@ struct route_match route_find(const struct route *table, size_t count, const cha
             continue;
         }
         found.path_exists = true;
-        add_allowed(found.allow, sizeof found.allow, table[i].method);
-        if (found.route == NULL && strcmp(table[i].method, wanted) == 0) {
+        if (strcmp(table[i].method, wanted) == 0) {
             found.route = &table[i];
             memcpy(found.parameters, parameters, sizeof parameters);
+            return found;
         }
+        add_allowed(found.allow, sizeof found.allow, table[i].method);
     }
     if (found.path_exists) {
         add_allowed(found.allow, sizeof found.allow, "OPTIONS");

@@ -14,7 +14,7 @@ struct route_match {
     const struct route *route; /**< NULL: no row with this method */
     struct route_span parameters[4];
     bool path_exists; /**< some row has this path */
-    char allow[64];   /**< the methods of the rows that have it, as Allow lists them */
+    char allow[64];   /**< the methods of the rows that have it, as Allow lists them; where there is no route */
 };
 
 /** Looks up method and path. HEAD is served by GET's row. @param admin_only only rows that the admin listener serves */

@@ -154,6 +154,7 @@ void sockets_notify(void *context, struct MHD_Connection *connection, void **soc
             loop->sockets->previous = socket;
         }
         loop->sockets = socket;
+        loop->socket_count++;
         metrics_connection(loop->http->server->metrics, 1);
         return;
     }
@@ -163,8 +164,73 @@ void sockets_notify(void *context, struct MHD_Connection *connection, void **soc
         socket->next->previous = socket->previous;
     }
     give_place(loop->http, loop->is_admin);
+    loop->socket_count--;
     metrics_connection(loop->http->server->metrics, -1);
     free(socket);
+}
+
+/** An accepted connection on its way to the loop that will serve it. */
+struct handed {
+    int fd;
+    socklen_t length;
+    struct sockaddr_storage address;
+    struct handed *next;
+};
+
+/** The loop with the fewest connections, this one if it is among them: whoever wakes first accepts all that wait. */
+static struct event_loop *least_loaded(struct event_loop *loop) {
+    struct event_loop *least = loop;
+    struct http *http = loop->http;
+    for (size_t i = 0; i < http->loop_count && !loop->is_admin; i++) {
+        if (!http->loops[i]->is_admin && http->loops[i]->socket_count < least->socket_count) {
+            least = http->loops[i];
+        }
+    }
+    return least;
+}
+
+static void hand(struct event_loop *to, int fd, const struct sockaddr_storage *address, socklen_t length) {
+    struct handed *handed = malloc(sizeof *handed);
+    if (handed == NULL) {
+        close(fd);
+        return;
+    }
+    *handed = (struct handed){.fd = fd, .length = length, .address = *address};
+    to->socket_count++;
+    pthread_mutex_lock(&to->finished_lock);
+    handed->next = to->inbox;
+    to->inbox = handed;
+    event_loop_wake(to); /* under the lock: once it is open the loop may end */
+    pthread_mutex_unlock(&to->finished_lock);
+}
+
+static struct handed *empty_inbox(struct event_loop *loop) {
+    pthread_mutex_lock(&loop->finished_lock);
+    struct handed *handed = loop->inbox;
+    loop->inbox = NULL;
+    pthread_mutex_unlock(&loop->finished_lock);
+    return handed;
+}
+
+void sockets_close_handed(struct event_loop *loop) {
+    struct handed *handed = empty_inbox(loop);
+    while (handed != NULL) {
+        struct handed *next = handed->next;
+        close(handed->fd);
+        free(handed);
+        handed = next;
+    }
+}
+
+void sockets_take_handed(struct event_loop *loop) {
+    struct handed *handed = empty_inbox(loop);
+    while (handed != NULL) {
+        struct handed *next = handed->next;
+        loop->socket_count--; /* take counts it again */
+        take(loop, handed->fd, &handed->address, handed->length);
+        free(handed);
+        handed = next;
+    }
 }
 
 void sockets_accept(struct event_loop *loop, int listener_fd) {
@@ -173,7 +239,12 @@ void sockets_accept(struct event_loop *loop, int listener_fd) {
         socklen_t length = sizeof address;
         int fd = accept4(listener_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            take(loop, fd, &address, length);
+            struct event_loop *least = least_loaded(loop);
+            if (least == loop) {
+                take(loop, fd, &address, length);
+            } else {
+                hand(least, fd, &address, length);
+            }
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             loop->is_paused = true;
             return;

@@ -217,6 +217,20 @@ def test_more_than_a_thousand_connections_are_served(start_server):
         assert {client.receive().status for client in clients} == {200}
 
 
+def test_connections_are_spread_over_the_event_threads(start_server):
+    server = start_server("--workers", 4)
+    clients = [server.client() for _ in range(64)]
+    for client in clients:
+        assert client.request("GET", "/livez").status == 200
+    # ids of requests begin with 16 digits of the event thread's own
+    threads = {}
+    for client in clients:
+        prefix = client.request("GET", "/livez").headers["x-request-id"][:16]
+        threads[prefix] = threads.get(prefix, 0) + 1
+    assert sorted(threads.values()) == [16, 16, 16, 16]
+    assert server.stop() == 0
+
+
 def test_check_config_reads_the_keys(tmp_path):
     (tmp_path / "keys").write_text("# fine\nsecret-key-1 infer\nsecret-key-2 root\n")
     command = [ATTND, "check-config", "--models", tmp_path, "--api-keys", tmp_path / "keys"]

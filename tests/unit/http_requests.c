@@ -192,6 +192,20 @@ START_TEST(log_text_is_always_inside_a_json_string) {
 }
 END_TEST
 
+START_TEST(milliseconds_are_written_with_three_places) {
+    static const struct {
+        double ms;
+        const char *text;
+    } cases[] = {{0, "0.000"},        {-1, "0.000"},           {0.0004, "0.000"}, {0.0015, "0.002"},
+                 {12.3456, "12.346"}, {1e9, "1000000000.000"}, {1e300, "0.000"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[LOG_MS_BYTES + 1] = "";
+        ck_assert_uint_eq(log_ms(text, cases[i].ms), strlen(cases[i].text));
+        ck_assert_str_eq(text, cases[i].text);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("http requests");
     TCase *cases = tcase_create("pure parts");
@@ -204,6 +218,7 @@ int main(void) {
     tcase_add_test(cases, keys_carry_scopes_names_and_rates);
     tcase_add_test(cases, wrong_key_files_are_refused_with_their_line);
     tcase_add_test(cases, log_text_is_always_inside_a_json_string);
+    tcase_add_test(cases, milliseconds_are_written_with_three_places);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
