@@ -42,6 +42,7 @@ struct socket {
     uint64_t since_ns;
     uint64_t progress; /* IDLE: bytes received when it began; WRITING: bytes that the peer has taken */
     bool knows_progress;
+    uint64_t ended_ns; /* when the peer was first seen to send no more, with nothing left to read; 0: not yet */
     char peer[64];
     struct request *request;
     struct socket *previous, *next;

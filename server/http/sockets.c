@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,6 +16,7 @@
 
 /* Accepted in one turn, so that those who are here already get their turn too. */
 #define ACCEPTS_A_TURN 64
+#define END_NS ((uint64_t)50000000)
 #define REFUSED_LINGER_NS ((uint64_t)500000000)
 
 /* ---- refused connections ---- */
@@ -332,6 +334,31 @@ static void watch_writing(struct socket *socket, uint64_t now, uint64_t limit) {
     }
 }
 
+/** Whether the peer sends no more and all that it sent has been read. */
+static bool has_ended(const struct socket *socket) {
+    struct pollfd state = {.fd = socket->fd, .events = POLLRDHUP};
+    int unread = 0;
+    return poll(&state, 1, 0) == 1 && (state.revents & POLLRDHUP) != 0 && ioctl(socket->fd, FIONREAD, &unread) == 0 &&
+           unread == 0;
+}
+
+/**
+ * Where the end comes together with the last bytes, the library reads these and does not look again: the connection
+ * would stay until its time limit. A turn is left for requests that it has read and not begun.
+ */
+static void watch_end(struct socket *socket, uint64_t now) {
+    bool is_reading =
+        socket->phase == SOCKET_IDLE ||
+        (socket->phase == SOCKET_READING && (socket->request == NULL || socket->request->state == REQUEST_READING));
+    if (!is_reading || !has_ended(socket)) {
+        socket->ended_ns = 0;
+    } else if (socket->ended_ns == 0) {
+        socket->ended_ns = now;
+    } else if (now - socket->ended_ns >= END_NS && is_over(socket, now, END_NS)) {
+        cut(socket);
+    }
+}
+
 static uint64_t as_ns(double seconds) {
     return seconds >= 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
 }
@@ -341,6 +368,7 @@ void sockets_reap(struct event_loop *loop, uint64_t now) {
     uint64_t read_limit = as_ns(config->read_timeout_s), write_limit = as_ns(config->write_timeout_s),
              idle_limit = as_ns(config->idle_timeout_s);
     for (struct socket *socket = loop->sockets; socket != NULL; socket = socket->next) {
+        watch_end(socket, now);
         switch (socket->phase) {
         case SOCKET_IDLE:
             watch_idle(socket, now);

@@ -183,6 +183,26 @@ def test_a_client_that_dribbles_its_request_is_dropped_with_408(start_server):
     assert slow.receive().status == 408 and slow.is_closed()
 
 
+@pytest.mark.parametrize("text", ["POST /attention HTTP/1.1\r\nHost: a\r\nX-Request-Id: {}\r\nContent-Length: 9\r\n\r\n{{",
+                                  "GET /livez HTTP/1.1\r\nHost: a\r\nX-Request-Id: {}\r\n\r\n", "GET /liv"])
+def test_a_client_that_ends_with_its_last_byte_does_not_keep_its_connection(start_server, text):
+    server = start_server()
+    for i in range(20):
+        client = server.client()
+        client.send(text.format(f"end-{i}").encode())
+        client.close()
+    wait_until(lambda: server.metric("attnd_connections") == 1, seconds=5, what="the connections closed")
+    lines = [line for line in server.requests() if line["id"].startswith("end-")]
+    assert {line["status"] for line in lines} <= {499, 200}
+
+
+def test_requests_before_a_half_close_are_answered(server):
+    client = server.client()
+    client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+    client.socket.shutdown(socket.SHUT_WR)
+    assert [client.receive().status for _ in range(20)] == [200] * 20
+
+
 def test_a_client_that_never_sends_a_byte_is_dropped(start_server):
     server = start_server("--idle-timeout", 1)
     silent, once = server.client(), server.client()
