@@ -202,6 +202,14 @@ static bool read_tensors(struct builder *builder, struct field *field) {
     return true;
 }
 
+/* The first byte of the number that ends at `at`. */
+static const char *number_start(const char *start, const char *at) {
+    while (at > start && ((at[-1] >= '0' && at[-1] <= '9') || strchr("+-.eE", at[-1]) != NULL)) {
+        at--;
+    }
+    return at;
+}
+
 /* jansson did not take what the scanner did. */
 static bool fail_json(struct reader *reader, const char *pointer, const char *start, const json_error_t *error) {
     size_t position = error->position > 0 ? (size_t)error->position : 0;
@@ -212,6 +220,9 @@ static bool fail_json(struct reader *reader, const char *pointer, const char *st
     }
     if (code == json_error_out_of_memory) {
         return reader_out_of_memory(reader);
+    }
+    if (code == json_error_numeric_overflow) {
+        return reader_malformed_at(reader, pointer, number_start(start, start + position), "a number too large");
     }
     return reader_malformed_at(reader, pointer, start + position, error->text);
 }
