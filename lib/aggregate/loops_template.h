@@ -112,9 +112,14 @@ CLONES static bool NAMED(has_negative)(const void *row_data, size_t count) {
 
 CLONES static double NAMED(distance)(const void *row_data, size_t count, double first, double place) {
     const REAL *restrict row = row_data;
-    double total = 0, from = first - place;
-    for (int j = 0; j < (int)count; j++)
-        total += (double)row[j] * fabs(from + (double)j);
+    enum { PART = 1 << 20 }; /* a vector of int becomes one of double in one instruction, size_t does not */
+    double total = 0;
+    for (size_t begin = 0; begin < count; begin += PART) {
+        const int part = count - begin < PART ? (int)(count - begin) : PART;
+        const double from = first - place + (double)begin;
+        for (int j = 0; j < part; j++)
+            total += (double)row[begin + (size_t)j] * fabs(from + (double)j);
+    }
     return total;
 }
 

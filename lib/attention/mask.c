@@ -159,10 +159,17 @@ static void apply(const struct sdpa_problem *p, const struct attn_view *mask, co
 }
 
 static void keep_segment(const struct sdpa_problem *p, size_t batch, size_t row, struct key_span span, char *scores) {
-    const long long own = own_segment(p, batch, row);
-    for (size_t j = span.begin; j < span.end; j++, scores += p->element_bytes)
-        if (view_integer(&p->options.segment_ids, batch, j) != own)
-            p->kernels->fill(scores, 1, -INFINITY);
+    enum { CHUNK = 256 };
+    const struct attn_view *ids = &p->options.segment_ids;
+    const int64_t own = own_segment(p, batch, row), *from = ids->data;
+    uint8_t is_own[CHUNK];
+    from += (ptrdiff_t)batch * ids->stride[0];
+    for (size_t begin = span.begin; begin < span.end; begin += CHUNK, scores += CHUNK * p->element_bytes) {
+        const size_t count = span.end - begin < CHUNK ? span.end - begin : CHUNK;
+        for (size_t j = 0; j < count; j++)
+            is_own[j] = from[(ptrdiff_t)(begin + j) * ids->stride[1]] == own;
+        p->kernels->keep_where(scores, is_own, count, true);
+    }
 }
 
 void attn_sdpa_mask_row(const struct sdpa_problem *p, size_t batch, size_t head, size_t row, struct key_span span,
