@@ -1,15 +1,22 @@
 """The README's curl commands, run to the letter: each `sh` block that starts with curl, in order, against a server whose
-port curl is told by its configuration file (connect-to). A `json` block behind one is what it must answer."""
+port curl is told by its configuration file (connect-to). A `json` block behind one is what it must answer. Commands
+that name models/ get a server with what `make model` puts there; its answer is held to transformers'."""
 import json
 import math
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
+import numpy
 import pytest
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+from conftest import Server
+
+TOP = pathlib.Path(__file__).parents[2]
+README = TOP / "README.md"
+MODEL_FILES = ("minilm-layer0.safetensors", "minilm-example.json")
 BLOCK = re.compile(r"```sh\n(curl .*?)```(?:\s*```json\n(.*?)```)?", re.DOTALL)
 COMMANDS = [(m.group(1).strip(), m.group(2)) for m in BLOCK.finditer(README.read_text())]
 
@@ -32,15 +39,19 @@ def assert_like(expected, found, where=""):
         assert expected == found, where
 
 
-def run(command, port, home):
+def run(command, port, home, folder=TOP):
     (home / ".curlrc").write_text(f'connect-to = "127.0.0.1:8080:127.0.0.1:{port}"\n')
-    done = subprocess.run(["sh", "-c", command], cwd=README.parent, capture_output=True, text=True, timeout=60,
+    done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=60,
                           env={**os.environ, "CURL_HOME": str(home), "HOME": str(home)}, check=True)
     return json.loads(done.stdout)
 
 
+def command_with(text):
+    return next(command for command, _ in COMMANDS if text in command)
+
+
 def test_the_readme_has_commands():
-    assert len(COMMANDS) >= 3
+    assert len(COMMANDS) >= 5
 
 
 @pytest.mark.parametrize("command, expected", [c for c in COMMANDS if "models/" not in c[0]])
@@ -50,3 +61,41 @@ def test_command_of_the_readme(server, tmp_path, command, expected):
         assert_like(json.loads(expected), answer)
     else:
         assert answer["type"] == "urn:attnd:problem:invalid-request" and answer["pointer"] == "/num_heads"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A folder with models/ as `make model` leaves it in a checkout, and a server started there."""
+    if not all((TOP / "models" / name).exists() for name in MODEL_FILES):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        subprocess.run(["make", "-s", "model"], cwd=TOP, check=True, timeout=600, env=clean)
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "models").mkdir()
+    for name in MODEL_FILES:
+        shutil.copy(TOP / "models" / name, folder / "models")
+    server = Server(["--models", str(folder / "models")])
+    yield folder, server.port
+    server.finish()
+
+
+def test_the_real_layer_of_the_readme_gives_what_transformers_gives(checkout, tmp_path):
+    folder, port = checkout
+    answer = run(command_with("@models/minilm-example.json"), port, tmp_path, folder)
+    golden = json.loads((TOP / "tests" / "golden" / "data" / "minilm_http.json").read_text())
+    taken = numpy.array(golden["request"]["key_padding_mask"])  # what padding as a query gives means nothing
+
+    def assert_close(found, expected):  # (N, L, ...)
+        numpy.testing.assert_allclose(numpy.array(found)[taken], numpy.array(expected)[taken], rtol=1e-5, atol=1e-5)
+
+    assert_close(answer["output"], golden["expected"]["output"])
+    assert_close(answer["weights"]["average"], golden["expected"]["weights"]["average"])
+    for head in range(12):
+        assert_close(*([item[head] for item in weights["per_head"]]
+                       for weights in (answer["weights"], golden["expected"]["weights"])))
+
+
+def test_the_upload_of_the_readme_makes_a_model(checkout, tmp_path):
+    folder, port = checkout
+    shutil.copy(folder / "models" / MODEL_FILES[0], folder / "layer.safetensors")
+    answer = run(command_with("layer.safetensors"), port, tmp_path, folder)
+    assert (answer["id"], answer["status"]) == ("my-layer", "ready"), answer
