@@ -51,11 +51,31 @@ static bool hides(const struct attn_view *mask, const char *row, ptrdiff_t index
     return ((const double *)(const void *)row)[index] == (double)-INFINITY;
 }
 
+/* Whether eight entries of a boolean mask hide all their keys: none is set, or, where set ones are ignored, all are. */
+static bool eight_hide(const char *entries, bool ignores) {
+    uint64_t word;
+    memcpy(&word, entries, sizeof word);
+    if (!ignores)
+        return word == 0;
+    return ((word - 0x0101010101010101U) & ~word & 0x8080808080808080U) == 0; /* no byte is 0 */
+}
+
+/* The same for whole words of a row, roughly: what is left is for trim to look at. */
+static struct key_span trim_words(const char *row, struct key_span span, bool ignores) {
+    while (span.end - span.begin >= sizeof(uint64_t) && eight_hide(row + span.begin, ignores))
+        span.begin += sizeof(uint64_t);
+    while (span.end - span.begin >= sizeof(uint64_t) && eight_hide(row + span.end - sizeof(uint64_t), ignores))
+        span.end -= sizeof(uint64_t);
+    return span;
+}
+
 /* Draws both ends of a span in past the keys that a mask's row hides. */
 static struct key_span trim(const struct sdpa_problem *p, const struct attn_view *mask, const char *row,
                             struct key_span span) {
     const ptrdiff_t stride = mask->stride[mask->rank - 1];
     const bool ignores = p->options.bool_mask_ignores;
+    if (is_boolean(mask) && stride == 1)
+        span = trim_words(row, span, ignores);
     while (span.begin < span.end && hides(mask, row, (ptrdiff_t)span.begin * stride, ignores))
         span.begin++;
     while (span.begin < span.end && hides(mask, row, (ptrdiff_t)(span.end - 1) * stride, ignores))

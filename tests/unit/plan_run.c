@@ -135,6 +135,43 @@ START_TEST(principal_components_of_too_many_heads_are_refused) {
 }
 END_TEST
 
+START_TEST(long_runs_of_hidden_keys_at_both_ends_of_a_boolean_mask_hide_just_these) {
+    enum { KEYS = 45, WIDTH = 2 };
+    static const uint8_t trues[] = {1, 2, 128, 255};
+    float zeros[KEYS * WIDTH] = {0};
+    uint8_t mask[KEYS][KEYS];
+    struct attn_inputs inputs = {.query = attn_view_contiguous(zeros, ATTN_FLOAT32, 2, (size_t[]){KEYS, WIDTH}),
+                                 .num_heads = 2,
+                                 .options = ATTN_SDPA_DEFAULTS};
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    inputs.options.attn_mask = attn_view_contiguous(mask, ATTN_UINT8, 2, (size_t[]){KEYS, KEYS});
+    for (size_t length = 0; length <= KEYS; length++) {
+        for (int ignores = 0; ignores < 2; ignores++) {
+            for (size_t i = 0; i < KEYS * KEYS; i++) {
+                const size_t begin = i / KEYS, key = i % KEYS;
+                const bool is_seen = key >= begin && key < begin + length && key % 5 != 4;
+                mask[begin][key] = is_seen != (ignores != 0) ? trues[(i + length) % 4] : 0;
+            }
+            inputs.options.bool_mask_ignores = ignores != 0;
+            struct attn_result *result = run(&inputs, &want, NULL);
+            const float *weights = attn_result_find(result, ATTN_GROUP_WEIGHTS, "average")->values.data;
+            for (size_t begin = 0; begin < KEYS; begin++) {
+                size_t count = 0;
+                for (size_t key = 0; key < KEYS; key++)
+                    count += (mask[begin][key] != 0) != (ignores != 0);
+                for (size_t key = 0; key < KEYS; key++) {
+                    const bool is_seen = (mask[begin][key] != 0) != (ignores != 0);
+                    const float expected = is_seen ? 1.0F / (float)count : 0;
+                    ck_assert_msg(fabsf(weights[begin * KEYS + key] - expected) < 1e-6F, "%zu keys from %zu, key %zu",
+                                  length, begin, key);
+                }
+            }
+            attn_result_destroy(result);
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_negative_causal_offset_is_warned_of_and_no_mask_is_not) {
     float *numbers = some_numbers(3 * 4);
     struct attn_inputs inputs = {.query = attn_view_contiguous(numbers, ATTN_FLOAT32, 2, (size_t[]){3, 4}),
@@ -284,6 +321,7 @@ int main(void) {
     tcase_add_test(cases, caps_beyond_float32_cap_nothing_or_everything);
     tcase_add_test(cases, comparing_very_many_heads_can_be_cancelled_within_a_block);
     tcase_add_test(cases, principal_components_of_too_many_heads_are_refused);
+    tcase_add_test(cases, long_runs_of_hidden_keys_at_both_ends_of_a_boolean_mask_hide_just_these);
     tcase_add_test(cases, a_negative_causal_offset_is_warned_of_and_no_mask_is_not);
     tcase_add_test(cases, a_cancelled_run_leaves_no_result);
     tcase_add_test(cases, a_large_result_is_aligned_costed_and_the_mean_of_its_heads);
