@@ -51,6 +51,7 @@ struct http *http_create(struct server *server, char *why, size_t why_capacity) 
         http_destroy(http);
         return NULL;
     }
+    listeners_announce(http);
     return http;
 }
 

@@ -150,6 +150,8 @@ void sockets_reap(struct event_loop *loop, uint64_t now);
 void sockets_close_refused(struct event_loop *loop, uint64_t now);
 /* listeners.c */
 bool listeners_open(struct http *http, char *why, size_t why_capacity);
+/** Says in the log where the server listens: once it serves. */
+void listeners_announce(struct http *http);
 void listeners_shut(struct http *http);
 void listeners_close(struct http *http);
 /* tls.c */

@@ -89,7 +89,6 @@ static bool open_one(struct http *http, const char *text, bool is_admin, char *w
         snprintf(listener->unix_path, sizeof listener->unix_path, "%s", local->sun_path);
     }
     http->listener_count++;
-    announce(http, listener);
     return true;
 }
 
@@ -107,6 +106,12 @@ bool listeners_open(struct http *http, char *why, size_t why_capacity) {
     }
     return config->admin_listen == NULL || config->admin_listen[0] == '\0' ||
            open_one(http, config->admin_listen, true, why, why_capacity);
+}
+
+void listeners_announce(struct http *http) {
+    for (size_t i = 0; i < http->listener_count; i++) {
+        announce(http, &http->listeners[i]);
+    }
 }
 
 void listeners_shut(struct http *http) {
