@@ -203,14 +203,22 @@ static void read_content_type(struct exchange *exchange) {
     exchange->content_type = copy == NULL ? "" : copy;
 }
 
+const char *request_fresh_id(struct event_loop *loop, char id[REQUEST_ID_BYTES]) {
+    static const char digits[] = "0123456789abcdef";
+    const uint64_t parts[] = {loop->id_prefix, ++loop->id_counter};
+    for (size_t i = 0; i < 32; i++) {
+        id[i] = digits[parts[i / 16] >> (60 - i % 16 * 4) & 15];
+    }
+    id[32] = '\0';
+    return id;
+}
+
 static void choose_id(struct request *request) {
     const char *given = exchange_header(&request->exchange, "X-Request-Id");
-    struct event_loop *loop = request->socket->loop;
     if (header_is_request_id(given)) {
         snprintf(request->id, sizeof request->id, "%s", given);
     } else {
-        snprintf(request->id, sizeof request->id, "%016llx%08llx", (unsigned long long)loop->id_prefix,
-                 (unsigned long long)++loop->id_counter);
+        request_fresh_id(request->socket->loop, request->id);
     }
     request->exchange.request_id = request->id;
 }

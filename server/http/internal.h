@@ -22,6 +22,9 @@
 #define CONNECTION_POOL_BYTES ((size_t)32 << 10)
 #define CONNECTION_BYTES (CONNECTION_POOL_BYTES + 2048)
 
+/** An id of 128 characters at most, and its NUL. */
+#define REQUEST_ID_BYTES 132
+
 enum socket_phase {
     SOCKET_IDLE,    /* no request: --idle-timeout */
     SOCKET_READING, /* a request is arriving: --read-timeout */
@@ -78,7 +81,7 @@ struct request {
     int status;
     uint64_t sent_bytes;
     size_t prefix_length, prefix_used;
-    char id[132];
+    char id[REQUEST_ID_BYTES];
     char key_name[64];
     struct attn_executor executor;
     struct request *next_finished;
@@ -165,8 +168,12 @@ void request_completed(void *context, struct MHD_Connection *connection, void **
                        enum MHD_RequestTerminationCode code);
 void *request_line_read(void *context, const char *uri, struct MHD_Connection *connection);
 struct socket *request_socket(struct MHD_Connection *connection);
+/** On the event thread: takes a request whose client has gone, or whose deadline has passed, out of the queue. */
+void request_withdraw(struct request *request);
 /* admit.c: whether a request is taken, from its header alone */
 void request_admit(struct request *request, const char *version);
+/** Writes an id that no other request of this process has. @return it */
+const char *request_fresh_id(struct event_loop *loop, char id[REQUEST_ID_BYTES]);
 /* body.c */
 void body_prepare(struct request *request);
 void body_append(struct request *request, const char *bytes, size_t length);

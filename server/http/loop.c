@@ -55,6 +55,7 @@ static void cancel_gone(struct event_loop *loop) {
     for (int i = 0; i < count; i++) {
         struct request *request = events[i].data.ptr;
         pool_job_cancel(&request->exchange.job, JOB_CLIENT_GONE);
+        request_withdraw(request);
     }
 }
 

@@ -117,6 +117,18 @@ static void work(struct pool_job *job) {
     event_loop_finish(request->socket->loop, request);
 }
 
+void request_withdraw(struct request *request) {
+    struct exchange *exchange = &request->exchange;
+    if (!pool_job_is_stopped(&exchange->job) || request->is_running ||
+        !pool_withdraw(exchange->server->pool, &exchange->job)) {
+        return;
+    }
+    problem_set(&exchange->problem, PROBLEM_DEADLINE, NULL, "the deadline passed before the work began");
+    exchange->timings.queue_ms = clock_ms_since(exchange->job.submitted_ns);
+    respond_prepare(request);
+    event_loop_finish(request->socket->loop, request);
+}
+
 /** Answers a request that the pool does not get after all. */
 static enum MHD_Result take_back(struct request *request, enum problem_id id, const char *detail) {
     list_active(request, false);

@@ -21,14 +21,17 @@
 
 /* ---- refused connections ---- */
 
-static void send_raw(int fd, int status, const char *reason, enum problem_id id) {
-    char body[512], text[1024];
-    int length = snprintf(body, sizeof body, "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}\n",
-                          problem_urn(id), problem_title(id), status, reason);
+static void send_raw(struct event_loop *loop, int fd, int status, const char *reason, enum problem_id id,
+                     const struct request *request) {
+    char body[1024], text[2048], fresh[REQUEST_ID_BYTES];
+    const char *request_id = request == NULL ? request_fresh_id(loop, fresh) : request->id;
+    int length = snprintf(body, sizeof body,
+                          "{\"type\":\"%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"request_id\":\"%s\"}\n",
+                          problem_urn(id), problem_title(id), status, reason, request_id);
     length = snprintf(text, sizeof text,
                       "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-                      "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n%s",
-                      status, status == 503 ? "Service Unavailable" : "Request Timeout", length,
+                      "X-Content-Type-Options: nosniff\r\nX-Request-Id: %s\r\n%sConnection: close\r\n\r\n%s",
+                      status, status == 503 ? "Service Unavailable" : "Request Timeout", length, request_id,
                       status == 503 ? "Retry-After: 1\r\n" : "", body);
     if (send(fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         return; /* it will not be told then */
@@ -50,7 +53,8 @@ static void refuse(struct event_loop *loop, int fd) {
     metrics_connection_refused(loop->http->server->metrics);
     if (loop->http->tls == NULL || loop->is_admin) {
         drain_input(fd);
-        send_raw(fd, 503, "as many connections are open as --max-connections and --memory allow", PROBLEM_BUSY);
+        send_raw(loop, fd, 503, "as many connections are open as --max-connections and --memory allow", PROBLEM_BUSY,
+                 NULL);
     }
     shutdown(fd, SHUT_WR);
     if (loop->refused[oldest].until_ns != 0) {
@@ -311,7 +315,8 @@ static void watch_reading(struct socket *socket, uint64_t now, uint64_t limit) {
     if (request == NULL || request->state == REQUEST_READING) {
         if (!socket->is_tls) {
             drain_input(socket->fd);
-            send_raw(socket->fd, 408, "the request took longer than --read-timeout to arrive", PROBLEM_TOO_SLOW);
+            send_raw(socket->loop, socket->fd, 408, "the request took longer than --read-timeout to arrive",
+                     PROBLEM_TOO_SLOW, request);
         }
         if (request != NULL) {
             request->status = 408;
@@ -384,6 +389,9 @@ void sockets_reap(struct event_loop *loop, uint64_t now) {
             watch_writing(socket, now, write_limit);
             break;
         case SOCKET_WORKING:
+            if (socket->request->state == REQUEST_WORKING) {
+                request_withdraw(socket->request);
+            }
             break;
         }
     }

@@ -167,6 +167,22 @@ bool pool_submit(struct pool *pool, struct pool_job *job) {
     return has_room;
 }
 
+bool pool_withdraw(struct pool *pool, struct pool_job *job) {
+    bool is_found = false;
+    pthread_mutex_lock(&pool->lock);
+    for (struct pool_job **at = &pool->head; *at != NULL && !is_found; at = &(*at)->next) {
+        is_found = *at == job;
+        if (is_found) {
+            *at = job->next;
+            pool->tail = *at == NULL ? at : pool->tail;
+            pool->queued--;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return is_found;
+}
+
 void pool_job_cancel(struct pool_job *job, enum job_stop why) {
     int goes_on = JOB_GOES_ON;
     atomic_compare_exchange_strong(&job->stop, &goes_on, (int)why);

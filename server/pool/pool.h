@@ -32,6 +32,8 @@ void pool_destroy(struct pool *pool);
 
 /** @return false where the queue is full. Any thread. */
 bool pool_submit(struct pool *pool, struct pool_job *job);
+/** Takes a job out of the queue. @return false where it runs, has run or was never there. Any thread. */
+bool pool_withdraw(struct pool *pool, struct pool_job *job);
 /** Tells a job to stop; it still runs (briefly) if it was queued. Any thread. */
 void pool_job_cancel(struct pool_job *job, enum job_stop why);
 /** Whether to go on; looks at the flag and at the deadline. For struct attn_execution.is_cancelled (context: the job).

@@ -42,6 +42,27 @@ def test_a_deadline_of_the_client_is_a_504(server):
     problem_of(post(server.client(), LARGE, Request_Timeout_Ms="5"), 504, "deadline-passed")
 
 
+def test_a_deadline_that_passes_in_the_queue_is_a_504_at_once(start_server):
+    server = start_server("--workers", 1)
+    running = begin(server, LARGE)
+    wait_until(lambda: server.metric("attnd_workers_busy") == 1, what="a busy worker")
+    problem_of(post(server.client(), LARGE, Request_Timeout_Ms="50"), 504, "deadline-passed")
+    assert server.metric("attnd_workers_busy") == 1 and server.metric("attnd_queue_depth") == 0
+    assert running.receive().status == 200
+
+
+def test_a_client_that_goes_leaves_its_place_in_the_queue(start_server):
+    server = start_server("--workers", 1, "--queue", 1)
+    running = begin(server, LARGE)
+    wait_until(lambda: server.metric("attnd_workers_busy") == 1, what="a busy worker")
+    waiting = begin(server, LARGE, X_Request_Id="gone-2")
+    wait_until(lambda: server.metric("attnd_queue_depth") == 1, what="a full queue")
+    waiting.close()
+    assert server.wait_request(id="gone-2")["status"] == 499
+    assert server.metric("attnd_workers_busy") == 1 and server.metric("attnd_queue_depth") == 0
+    assert running.receive().status == 200
+
+
 def test_a_full_queue_is_a_503_with_retry_after(start_server):
     server = start_server("--workers", 1, "--queue", 1)
     running = begin(server, LARGE)

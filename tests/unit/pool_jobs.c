@@ -75,6 +75,35 @@ START_TEST(a_full_queue_refuses_and_what_was_taken_runs) {
 }
 END_TEST
 
+START_TEST(a_job_that_is_withdrawn_never_runs_and_leaves_its_place) {
+    for (size_t withdrawn = 1; withdrawn <= 3; withdrawn++) {
+        struct gate gate;
+        gate_init(&gate);
+        struct gated_job jobs[5];
+        struct pool *pool = pool_create(1, 3);
+        for (size_t i = 0; i < 5; i++) {
+            jobs[i] = (struct gated_job){.job.run = pass_gate, .gate = &gate};
+        }
+        ck_assert(pool_submit(pool, &jobs[0].job));
+        wait_for_arrivals(&gate, 1);
+        for (size_t i = 1; i <= 3; i++) {
+            ck_assert(pool_submit(pool, &jobs[i].job));
+        }
+        ck_assert(!pool_withdraw(pool, &jobs[0].job)); /* it runs */
+        ck_assert(pool_withdraw(pool, &jobs[withdrawn].job));
+        ck_assert(!pool_withdraw(pool, &jobs[withdrawn].job));
+        ck_assert_uint_eq(pool_state(pool).queued, 2);
+        ck_assert(pool_submit(pool, &jobs[4].job));
+        ck_assert(pool_withdraw(pool, &jobs[4].job)); /* the last, and the queue goes on */
+        ck_assert(pool_submit(pool, &jobs[4].job));
+        gate_open(&gate);
+        pool_destroy(pool);
+        ck_assert_uint_eq(gate.finished, 4);
+        ck_assert_uint_eq(jobs[withdrawn].job.started_ns, 0);
+    }
+}
+END_TEST
+
 START_TEST(a_job_past_its_deadline_is_stopped_and_counted_as_overdue) {
     struct gate gate;
     gate_init(&gate);
@@ -171,6 +200,7 @@ int main(void) {
     Suite *suite = suite_create("pool jobs");
     TCase *cases = tcase_create("jobs");
     tcase_add_test(cases, a_full_queue_refuses_and_what_was_taken_runs);
+    tcase_add_test(cases, a_job_that_is_withdrawn_never_runs_and_leaves_its_place);
     tcase_add_test(cases, a_job_past_its_deadline_is_stopped_and_counted_as_overdue);
     tcase_add_test(cases, the_first_reason_to_stop_stays);
     tcase_add_test(cases, the_executor_runs_each_task_once_on_lanes_of_its_own);
