@@ -137,7 +137,7 @@ docs: ## HTML of the public headers into build/docs (doxygen)
 
 .PHONY: asan tsan
 asan: ## Unit and HTTP tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	@ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	    $(MAKE) BUILD=$(BUILD)/asan OPT="-O1 -g" \
 	    SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" test-sanitized
 tsan: ## Unit and HTTP tests under ThreadSanitizer
