@@ -66,7 +66,7 @@ static void give_back(struct arena *arena, size_t bytes) {
 }
 
 static void block_free(struct block *block) {
-    if (block->is_mapped && block->size > 0) {
+    if (block != NULL && block->is_mapped && block->size > 0) {
         munmap(block->data, block->size);
     }
     free(block);
@@ -87,6 +87,23 @@ void arena_destroy(struct arena *arena) {
     blocks_free(arena->chunks);
     blocks_free(arena->maps);
     free(arena);
+}
+
+void arena_reset(struct arena *arena) {
+    struct block *kept = NULL;
+    for (struct block *chunk = arena->chunks, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        bool is_better = chunk->size <= ARENA_KEPT_BYTES && (kept == NULL || chunk->size > kept->size);
+        block_free(is_better ? kept : chunk);
+        kept = is_better ? chunk : kept;
+    }
+    blocks_free(arena->maps);
+    *arena = (struct arena){.chunks = kept, .chunk_bytes = arena->chunk_bytes};
+    if (kept != NULL) {
+        kept->next = NULL;
+        kept->used = 0;
+        arena->bytes = kept->size;
+    }
 }
 
 /* A chunk with room for `bytes`, put in front. */

@@ -103,6 +103,8 @@ struct event_loop {
     _Atomic size_t socket_count; /* with those in the inbox */
     struct handed *inbox;        /* connections that another loop accepted for this one, under finished_lock */
     struct log_buffer log_buffer;
+    struct arena *spare_arenas[8]; /* of requests that have ended */
+    size_t spare_count;
     uint64_t id_prefix, id_counter, ticked_ns;
     bool is_paused; /* listeners are out of the set: no descriptors were left */
     struct {

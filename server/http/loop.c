@@ -245,6 +245,9 @@ void event_loop_destroy(struct event_loop *loop) {
         MHD_stop_daemon(loop->daemon);
     }
     sockets_close_refused(loop, UINT64_MAX);
+    while (loop->spare_count > 0) {
+        arena_destroy(loop->spare_arenas[--loop->spare_count]);
+    }
     log_flush(loop->http->server->log, &loop->log_buffer);
     close_open(loop->epoll_fd);
     close_open(loop->watcher_fd);

@@ -32,10 +32,23 @@ static const char *path_of(const char *target) {
     return path == NULL ? "/" : path;
 }
 
+static struct arena *take_arena(struct event_loop *loop) {
+    return loop->spare_count > 0 ? loop->spare_arenas[--loop->spare_count] : arena_create();
+}
+
+static void keep_arena(struct event_loop *loop, struct arena *arena) {
+    if (loop->spare_count == sizeof loop->spare_arenas / sizeof *loop->spare_arenas) {
+        arena_destroy(arena);
+        return;
+    }
+    arena_reset(arena);
+    loop->spare_arenas[loop->spare_count++] = arena;
+}
+
 static struct request *request_create(struct event_loop *loop, struct MHD_Connection *connection, const char *url,
                                       const char *method) {
     struct request *request = calloc(1, sizeof *request);
-    struct arena *arena = arena_create();
+    struct arena *arena = take_arena(loop);
     if (request == NULL || arena == NULL) {
         free(request);
         arena_destroy(arena);
@@ -73,7 +86,7 @@ static void request_destroy(struct request *request) {
     }
     body_remove_file(exchange);
     budget_give(&exchange->server->memory, exchange->reserved_bytes);
-    arena_destroy(exchange->arena);
+    keep_arena(request->socket->loop, exchange->arena);
     free(request);
 }
 

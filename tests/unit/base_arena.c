@@ -117,6 +117,38 @@ static void give(void *context, size_t bytes) {
     *(size_t *)context += bytes;
 }
 
+static bool refuse_all(void *context, size_t bytes) {
+    (void)context;
+    (void)bytes;
+    return false;
+}
+
+static void forget(void *context, size_t bytes) {
+    (void)context;
+    (void)bytes;
+}
+
+START_TEST(after_a_reset_it_is_as_new_and_keeps_one_chunk) {
+    for (size_t round = 0; round < 4; round++) {
+        unsigned char *first = arena_alloc(arena, 3000), *second = arena_alloc(arena, 100000);
+        ck_assert(first != NULL && second != NULL && is_zero(first, 3000) && is_zero(second, 100000));
+        memset(first, 0xff, 3000);
+        memset(second, 0xff, 100000);
+        unsigned char *open = arena_reserve(arena, 500000);
+        ck_assert_ptr_nonnull(open);
+        memset(open, 0xff, 500000);
+        arena_set_account(arena, (struct arena_account){refuse_all, forget, NULL});
+        arena_reset(arena); /* with a reservation open, and an account */
+        ck_assert_uint_le(arena_bytes(arena), ARENA_KEPT_BYTES);
+        ck_assert_uint_ge(arena_bytes(arena), 100000);
+    }
+    arena_reset(arena);
+    unsigned char *kept = arena_alloc(arena, 100);
+    arena_reset(arena);
+    ck_assert_ptr_eq(arena_alloc(arena, 100), kept);
+}
+END_TEST
+
 START_TEST(growth_is_taken_from_the_account_and_ends_where_it_does) {
     size_t left = (size_t)1 << 20, before;
     arena_set_account(arena, (struct arena_account){take, give, &left});
@@ -163,6 +195,7 @@ int main(void) {
     tcase_add_test(tests, a_small_reservation_gives_back_what_was_not_used);
     tcase_add_test(tests, blocks_taken_while_a_reservation_is_open_are_apart_from_it);
     tcase_add_test(tests, a_large_reservation_costs_what_is_committed);
+    tcase_add_test(tests, after_a_reset_it_is_as_new_and_keeps_one_chunk);
     tcase_add_test(tests, growth_is_taken_from_the_account_and_ends_where_it_does);
     tcase_add_test(tests, a_reservation_gives_back_to_the_account_what_is_not_committed);
     suite_add_tcase(suite, tests);
