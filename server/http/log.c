@@ -99,26 +99,38 @@ size_t log_ms(char *to, double ms) {
     return used + write_digits(to + used, microseconds % 1000, 3);
 }
 
-static void put_time(struct line *line) {
-    struct timespec now;
+/** "2026-08-01T12:00:00." */
+static void write_date(char to[24], time_t second) {
     struct tm utc;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
+    size_t used = 0;
+    gmtime_r(&second, &utc);
     const struct {
         int value;
         size_t width;
-        const char *then;
-    } parts[] = {{utc.tm_year + 1900, 4, "-"},
-                 {utc.tm_mon + 1, 2, "-"},
-                 {utc.tm_mday, 2, "T"},
-                 {utc.tm_hour, 2, ":"},
-                 {utc.tm_min, 2, ":"},
-                 {utc.tm_sec, 2, "."},
-                 {(int)(now.tv_nsec / 1000000), 3, "Z"}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        put_digits(line, (uint64_t)parts[i].value, parts[i].width);
-        put_bytes(line, parts[i].then, 1);
+        char then;
+    } parts[] = {{utc.tm_year + 1900, 4, '-'}, {utc.tm_mon + 1, 2, '-'}, {utc.tm_mday, 2, 'T'},
+                 {utc.tm_hour, 2, ':'},        {utc.tm_min, 2, ':'},     {utc.tm_sec, 2, '.'}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && used < 18; i++) {
+        used += write_digits(to + used, (uint64_t)parts[i].value % 10000, parts[i].width);
+        to[used++] = parts[i].then;
     }
+    to[used] = '\0';
+}
+
+/** @param buffer remembers the second that was written last; NULL: nobody does */
+static void put_time(struct line *line, struct log_buffer *buffer) {
+    struct timespec now;
+    char own[24], *date = buffer == NULL ? own : buffer->date;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (buffer == NULL || buffer->second != now.tv_sec) {
+        write_date(date, now.tv_sec);
+    }
+    if (buffer != NULL) {
+        buffer->second = now.tv_sec;
+    }
+    put_bytes(line, date, strlen(date));
+    put_digits(line, (uint64_t)now.tv_nsec / 1000000, 3);
+    put_bytes(line, "Z", 1);
 }
 
 static void write_all(int fd, const char *bytes, size_t length) {
@@ -149,7 +161,7 @@ void log_line(const struct log *log, enum log_level level, const char *format, .
     va_end(arguments);
     log_escape(escaped, sizeof escaped, message);
     put(&line, log->format == LOG_JSON ? "{\"time\":\"" : "");
-    put_time(&line);
+    put_time(&line, NULL);
     put(&line, log->format == LOG_JSON ? "\",\"level\":\"%s\",\"message\":\"%s\"}\n" : " %s %s\n", level_names[level],
         escaped);
     write_all(log->fd, line.text, line.used);
@@ -216,7 +228,7 @@ void log_request(const struct log *log, struct log_buffer *buffer, const struct 
     }
     line.used = 0;
     put(&line, log->format == LOG_JSON ? "{\"time\":\"" : "");
-    put_time(&line);
+    put_time(&line, buffer);
     put(&line, log->format == LOG_JSON ? "\",\"level\":\"info\",\"message\":\"request\"" : " info request");
     put_request(&line, log->format, request);
     line.used = line.used < sizeof line.text - 3 ? line.used : sizeof line.text - 3;

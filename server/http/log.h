@@ -31,6 +31,8 @@ struct log_request {
 /** Lines that wait to be written together; one owner. */
 struct log_buffer {
     size_t used;
+    int64_t second; /* that `date` is of */
+    char date[24];
     char bytes[16 << 10];
 };
 void log_request(const struct log *log, struct log_buffer *buffer, const struct log_request *request);

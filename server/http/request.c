@@ -32,12 +32,18 @@ static const char *path_of(const char *target) {
     return path == NULL ? "/" : path;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+#define KEEPS_ARENAS false /* so that what is used after its request's end is found */
+#else
+#define KEEPS_ARENAS true
+#endif
+
 static struct arena *take_arena(struct event_loop *loop) {
     return loop->spare_count > 0 ? loop->spare_arenas[--loop->spare_count] : arena_create();
 }
 
 static void keep_arena(struct event_loop *loop, struct arena *arena) {
-    if (loop->spare_count == sizeof loop->spare_arenas / sizeof *loop->spare_arenas) {
+    if (!KEEPS_ARENAS || loop->spare_count == sizeof loop->spare_arenas / sizeof *loop->spare_arenas) {
         arena_destroy(arena);
         return;
     }
@@ -47,10 +53,9 @@ static void keep_arena(struct event_loop *loop, struct arena *arena) {
 
 static struct request *request_create(struct event_loop *loop, struct MHD_Connection *connection, const char *url,
                                       const char *method) {
-    struct request *request = calloc(1, sizeof *request);
     struct arena *arena = take_arena(loop);
-    if (request == NULL || arena == NULL) {
-        free(request);
+    struct request *request = arena == NULL ? NULL : arena_alloc(arena, sizeof *request);
+    if (request == NULL) {
         arena_destroy(arena);
         return NULL;
     }
@@ -86,8 +91,7 @@ static void request_destroy(struct request *request) {
     }
     body_remove_file(exchange);
     budget_give(&exchange->server->memory, exchange->reserved_bytes);
-    keep_arena(request->socket->loop, exchange->arena);
-    free(request);
+    keep_arena(request->socket->loop, exchange->arena); /* the request is in it */
 }
 
 /* ---- with the pool ---- */
