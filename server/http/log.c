@@ -89,7 +89,8 @@ static size_t write_digits(char *to, uint64_t value, size_t width) {
 
 static void put_digits(struct line *line, uint64_t value, size_t width) {
     char digits[24];
-    put_bytes(line, digits, write_digits(digits, value, width));
+    size_t length = write_digits(digits, value, width);
+    put_bytes(line, digits, length);
 }
 
 size_t log_ms(char *to, double ms) {
@@ -105,13 +106,12 @@ static void write_date(char to[24], time_t second) {
     size_t used = 0;
     gmtime_r(&second, &utc);
     const struct {
-        int value;
-        size_t width;
+        int value, width;
         char then;
     } parts[] = {{utc.tm_year + 1900, 4, '-'}, {utc.tm_mon + 1, 2, '-'}, {utc.tm_mday, 2, 'T'},
                  {utc.tm_hour, 2, ':'},        {utc.tm_min, 2, ':'},     {utc.tm_sec, 2, '.'}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts && used < 18; i++) {
-        used += write_digits(to + used, (uint64_t)parts[i].value % 10000, parts[i].width);
+        used += write_digits(to + used, (uint64_t)parts[i].value % 10000, (size_t)parts[i].width);
         to[used++] = parts[i].then;
     }
     to[used] = '\0';
@@ -187,7 +187,8 @@ static void put_text(struct line *line, enum log_format format, const char *name
 static void put_ms(struct line *line, enum log_format format, const char *name, double value) {
     char text[LOG_MS_BYTES];
     put_name(line, format, name);
-    put_bytes(line, text, log_ms(text, value));
+    size_t length = log_ms(text, value);
+    put_bytes(line, text, length);
 }
 
 static void put_count(struct line *line, enum log_format format, const char *name, uint64_t value) {

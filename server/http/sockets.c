@@ -16,6 +16,8 @@
 
 /* Accepted in one turn, so that those who are here already get their turn too. */
 #define ACCEPTS_A_TURN 64
+/* Whoever probes and scrapes needs few; without a limit they could take all descriptors. */
+#define ADMIN_CONNECTIONS 64
 #define END_NS ((uint64_t)50000000)
 #define REFUSED_LINGER_NS ((uint64_t)500000000)
 
@@ -97,10 +99,11 @@ static void name_peer(struct socket *socket, const struct sockaddr_storage *addr
     }
 }
 
-static bool take_place(struct http *http, bool is_admin) {
+static bool take_place(struct event_loop *loop) {
+    struct http *http = loop->http;
     size_t limit = http->server->config->max_connections;
-    if (is_admin) {
-        return true; /* few, and never to be kept out by the others */
+    if (loop->is_admin) {
+        return loop->socket_count < ADMIN_CONNECTIONS; /* never kept out by the others */
     }
     if (atomic_fetch_add(&http->connections, 1) >= limit) {
         atomic_fetch_sub(&http->connections, 1);
@@ -122,7 +125,7 @@ static void give_place(struct http *http, bool is_admin) {
 
 static void take(struct event_loop *loop, int fd, const struct sockaddr_storage *address, socklen_t length) {
     const int one = 1;
-    if (!take_place(loop->http, loop->is_admin)) {
+    if (!take_place(loop)) {
         refuse(loop, fd);
         return;
     }

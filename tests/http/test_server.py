@@ -178,6 +178,15 @@ def test_the_admin_listener_answers_when_the_others_are_full(start_server):
     assert admin.request("GET", "/openapi.yaml").status == 404
 
 
+def test_the_admin_listener_has_its_own_limit(start_server):
+    server = start_server("--admin-listen", "127.0.0.1:0")
+    host, port = server.address("admin listening on").removeprefix("http://").split(":")
+    held = [Client(host, int(port)) for _ in range(64)]
+    assert {client.request("GET", "/livez").status for client in held} == {200}
+    problem_of(Client(host, int(port)).receive(), 503, "overloaded")
+    assert held[0].request("GET", "/livez").status == 200 and server.get("/livez").status == 200
+
+
 def test_a_client_that_dribbles_its_request_is_dropped_with_408(start_server):
     slow = start_server("--read-timeout", 1).client()
     slow.send(b"GET /livez HTT")
