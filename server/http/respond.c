@@ -7,6 +7,8 @@
 
 /* Answers up to this are made whole where they were computed, and get a Content-Length. */
 #define PREFIX_BYTES ((size_t)64 << 10)
+/* So much of a compressed answer is made on the worker: deflating takes a hundred times longer than sending. */
+#define WORKER_PREFIX_BYTES ((size_t)4 << 20)
 #define BLOCK_BYTES ((size_t)64 << 10)
 /* Shorter answers fit one packet anyway. */
 #define COMPRESS_BYTES ((size_t)1 << 10)
@@ -77,17 +79,17 @@ static void destroy_source(struct exchange *exchange) {
 }
 
 /** Pulls the beginning of a source; a short one becomes bytes in one piece. */
-static void pull_prefix(struct request *request) {
+static void pull_prefix(struct request *request, size_t capacity) {
     struct exchange *exchange = &request->exchange;
     struct exchange_response *response = &exchange->response;
-    if (!exchange_reserve(exchange, PREFIX_BYTES)) {
+    if (!exchange_reserve(exchange, capacity)) {
         return;
     }
     uint64_t started = clock_ns();
-    char *prefix = arena_reserve(exchange->arena, PREFIX_BYTES);
+    char *prefix = arena_reserve(exchange->arena, capacity);
     size_t used = 0, made = 1;
-    while (prefix != NULL && made > 0 && made != SIZE_MAX && PREFIX_BYTES - used >= SMALLEST_PULL_BYTES) {
-        made = response->source.next(response->source.self, prefix + used, PREFIX_BYTES - used);
+    while (prefix != NULL && made > 0 && made != SIZE_MAX && capacity - used >= SMALLEST_PULL_BYTES) {
+        made = response->source.next(response->source.self, prefix + used, capacity - used);
         used += made == SIZE_MAX ? 0 : made;
     }
     arena_commit(exchange->arena, used);
@@ -103,22 +105,24 @@ static void pull_prefix(struct request *request) {
 }
 
 /** Compresses the answer where the route allows it, the client takes it and there is memory to spare. */
-static void compress(struct request *request) {
+static bool compress(struct request *request) {
     struct exchange *exchange = &request->exchange;
     struct exchange_response *response = &exchange->response;
     bool is_worth_it = response->source.next != NULL || response->bytes_length >= COMPRESS_BYTES;
     if (!response->may_compress || !is_worth_it) {
-        return;
+        return false;
     }
     exchange_add_header(exchange, "Vary", "Accept-Encoding");
     if (!negotiate_gzip(exchange_header(exchange, "Accept-Encoding")) ||
         !budget_take(&exchange->server->memory, DEFLATE_BYTES)) {
-        return;
+        return false;
     }
     exchange->reserved_bytes += DEFLATE_BYTES;
-    if (squeeze_response(response)) {
+    bool is_compressed = squeeze_response(response);
+    if (is_compressed) {
         exchange_add_header(exchange, "Content-Encoding", "gzip");
     }
+    return is_compressed;
 }
 
 /** A job that was stopped says why, whatever its route made of it. */
@@ -138,11 +142,10 @@ void respond_prepare(struct request *request) {
     if (exchange->problem.id == PROBLEM_NONE && exchange->response.status == 0) {
         problem_set(&exchange->problem, PROBLEM_INTERNAL, NULL, "the route gave no answer");
     }
-    if (exchange->problem.id == PROBLEM_NONE) {
-        compress(request);
-    }
+    bool is_compressed = exchange->problem.id == PROBLEM_NONE && compress(request);
     if (exchange->problem.id == PROBLEM_NONE && exchange->response.source.next != NULL) {
-        pull_prefix(request);
+        bool is_on_worker = request->state == REQUEST_WORKING;
+        pull_prefix(request, is_compressed && is_on_worker ? WORKER_PREFIX_BYTES : PREFIX_BYTES);
     }
     if (exchange->problem.id != PROBLEM_NONE) {
         destroy_source(exchange);
