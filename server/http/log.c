@@ -1,5 +1,6 @@
 #include "server/http/log.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -241,7 +242,16 @@ void log_request(const struct log *log, struct log_buffer *buffer, const struct 
     buffer->used += line.used;
 }
 
+/** @return the length of the whole lines at the start that one write puts into a pipe without another's between them */
+static size_t whole_lines(const char *bytes, size_t length) {
+    const char *end = memrchr(bytes, '\n', length < PIPE_BUF ? length : PIPE_BUF);
+    return length <= PIPE_BUF || end == NULL ? length : (size_t)(end + 1 - bytes);
+}
+
 void log_flush(const struct log *log, struct log_buffer *buffer) {
-    write_all(log->fd, buffer->bytes, buffer->used);
+    for (size_t at = 0, length; at < buffer->used; at += length) {
+        length = whole_lines(buffer->bytes + at, buffer->used - at);
+        write_all(log->fd, buffer->bytes + at, length);
+    }
     buffer->used = 0;
 }
