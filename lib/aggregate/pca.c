@@ -5,6 +5,7 @@
  *   3. each cell's centred features projected on them
  */
 #include "lib/aggregate/lane.h"
+#include "lib/kernels/blas.h"
 #include "lib/tensor/shape.h"
 
 #include <math.h>
@@ -117,7 +118,9 @@ static void find_eigenvectors(struct pca *pca) {
             fill_nan(pca);
             return;
         }
+    attn_blas_enter();
     dsyev_("V", "L", &order, pca->covariance, &order, pca->eigenvalues, pca->work, &pca->work_count, &info, 1, 1);
+    attn_blas_leave();
     if (info != 0) {
         fill_nan(pca);
         return;

@@ -52,17 +52,12 @@ static const struct attn_kernels *pick(const char *wanted) {
 /* Written by the constructor, before any other code of the program runs, and only read after that. */
 static const struct attn_kernels *picked;
 
-/* OpenBLAS's; other libraries and its serial flavour may lack it. */
-extern void openblas_set_num_threads(int count) __attribute__((weak));
-
-/* Runs when the library is loaded: parallelism is the callers' executor's, so BLAS must not start threads itself. */
+/* Runs when the library is loaded. */
 __attribute__((constructor)) static void kernels_init(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
 #endif
     picked = pick(getenv("ATTN_KERNELS"));
-    if (openblas_set_num_threads != NULL)
-        openblas_set_num_threads(1);
 }
 
 const struct attn_kernels *attn_kernels_picked(void) {

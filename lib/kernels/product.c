@@ -1,3 +1,4 @@
+#include "lib/kernels/blas.h"
 #include "lib/kernels/kernels.h"
 
 #include <cblas.h>
@@ -31,12 +32,14 @@ static bool wants_blas(const struct attn_product *p, size_t right_width) {
 static void multiply(attn_dtype dtype, CBLAS_TRANSPOSE right_transposed, const struct attn_product *p) {
     const int rows = (int)p->rows, columns = (int)p->columns, depth = (int)p->depth;
     const int left_stride = (int)p->left_stride, right_stride = (int)p->right_stride, out_stride = (int)p->out_stride;
+    attn_blas_enter();
     if (dtype == ATTN_FLOAT64)
         cblas_dgemm(CblasRowMajor, CblasNoTrans, right_transposed, rows, columns, depth, p->factor, p->left,
                     left_stride, p->right, right_stride, p->accumulate ? 1.0 : 0.0, p->out, out_stride);
     else
         cblas_sgemm(CblasRowMajor, CblasNoTrans, right_transposed, rows, columns, depth, (float)p->factor, p->left,
                     left_stride, p->right, right_stride, p->accumulate ? 1.0F : 0.0F, p->out, out_stride);
+    attn_blas_leave();
 }
 
 void attn_product_transposed(const struct attn_row_kernels *kernels, attn_dtype dtype,

@@ -2,6 +2,7 @@
 #include "lib/kernels/kernels.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,58 @@ START_TEST(a_factor_of_zero_still_lets_nan_through) {
 }
 END_TEST
 
+/* Small whole numbers: every order of summing gives the same product, to the bit. Large enough for OpenBLAS to take a
+ * work buffer. */
+enum { CROWD = 8, CROWD_ROUNDS = 4000, CROWD_ROWS = 37, CROWD_COLUMNS = 384, CROWD_DEPTH = 384 };
+static float crowd_left[CROWD_ROWS * CROWD_DEPTH], crowd_right[CROWD_COLUMNS * CROWD_DEPTH];
+static float crowd_expected[CROWD_ROWS * CROWD_COLUMNS];
+
+static void multiply_for_crowd(float *out) {
+    const struct attn_product product = {.rows = CROWD_ROWS,
+                                         .columns = CROWD_COLUMNS,
+                                         .depth = CROWD_DEPTH,
+                                         .factor = 1,
+                                         .left = crowd_left,
+                                         .left_stride = CROWD_DEPTH,
+                                         .right = crowd_right,
+                                         .right_stride = CROWD_DEPTH,
+                                         .out = out,
+                                         .out_stride = CROWD_COLUMNS};
+    attn_product_transposed(attn_kernels_for(attn_kernels_picked(), ATTN_FLOAT32), ATTN_FLOAT32, &product);
+}
+
+static void *count_wrong_products(void *argument) {
+    size_t *wrong = argument;
+    static _Thread_local float out[CROWD_ROWS * CROWD_COLUMNS];
+    for (int round = 0; round < CROWD_ROUNDS; round++) {
+        multiply_for_crowd(out);
+        *wrong += memcmp(out, crowd_expected, sizeof out) != 0;
+    }
+    return NULL;
+}
+
+/* An OpenBLAS without locks gives some of them a buffer that another is using. */
+START_TEST(a_crowd_of_threads_gets_right_products) {
+    for (int i = 0; i < CROWD_ROWS * CROWD_DEPTH; i++)
+        crowd_left[i] = (float)(i % 7 - 3);
+    for (int i = 0; i < CROWD_COLUMNS * CROWD_DEPTH; i++)
+        crowd_right[i] = (float)(i % 5 - 2);
+    for (int row = 0; row < CROWD_ROWS; row++)
+        for (int column = 0; column < CROWD_COLUMNS; column++)
+            for (int k = 0; k < CROWD_DEPTH; k++)
+                crowd_expected[row * CROWD_COLUMNS + column] +=
+                    crowd_left[row * CROWD_DEPTH + k] * crowd_right[column * CROWD_DEPTH + k];
+    pthread_t threads[CROWD];
+    size_t wrong[CROWD] = {0};
+    for (int i = 0; i < CROWD; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, count_wrong_products, &wrong[i]), 0);
+    for (int i = 0; i < CROWD; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < CROWD; i++)
+        ck_assert_uint_eq(wrong[i], 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("matrix products");
     TCase *tests = tcase_create("products");
@@ -154,6 +207,7 @@ int main(void) {
     tcase_add_test(tests, own_plain_products_are_right);
     tcase_add_test(tests, products_by_blas_or_own_loops_are_right_whatever_is_chosen);
     tcase_add_test(tests, blas_is_right_at_the_sizes_of_attention);
+    tcase_add_test(tests, a_crowd_of_threads_gets_right_products);
     tcase_add_test(tests, a_factor_of_zero_still_lets_nan_through);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
