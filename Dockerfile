@@ -17,7 +17,8 @@ LABEL org.opencontainers.image.title="attnd" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.documentation="README.md"
 # The root may be mounted read-only; /models is the only place that is written to.
-ENV ATTND_LISTEN=0.0.0.0:8080 ATTND_MODELS=/models
+# OpenBLAS is called from the server's own threads and need not start any.
+ENV ATTND_LISTEN=0.0.0.0:8080 ATTND_MODELS=/models OPENBLAS_NUM_THREADS=1
 VOLUME /models
 EXPOSE 8080
 USER 65532:65532

@@ -5,6 +5,7 @@
 #include "server/http/log.h"
 #include "server/http/metrics.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 /* What is in work when the drain time is over is told to stop; it looks at the flag between blocks of work. */
@@ -36,26 +36,46 @@ static void raise_descriptor_limit(void) {
     }
 }
 
-/** Signals are read from a descriptor by main alone; every thread inherits the mask. @return it, or -1 */
+/*
+ * The writing end of the pipe of signals. A signal handler has no context, so this one thing is the process's. Blocking
+ * signals and reading them from a signalfd would not do: libraries may have made threads before main began, which do
+ * not inherit the mask and would die of the signal.
+ */
+static volatile sig_atomic_t signal_pipe = -1;
+
+static void pass_signal_on(int number) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t written = write(signal_pipe, &byte, 1);
+    (void)written; /* a full pipe holds signals enough */
+    errno = saved;
+}
+
+/** Signals come as bytes out of a pipe that main alone reads. @return its reading end, or -1 */
 static int open_signals(void) {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    const struct sigaction pass_on = {.sa_handler = pass_signal_on, .sa_flags = SA_RESTART};
+    int ends[2];
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* an upload past the process's file size limit is a 507 */
-    return pthread_sigmask(SIG_BLOCK, &signals, NULL) == 0 ? signalfd(-1, &signals, SFD_CLOEXEC) : -1;
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return -1;
+    }
+    signal_pipe = ends[1];
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        sigaction(numbers[i], &pass_on, NULL);
+    }
+    return ends[0];
 }
 
 /** Waits for a signal. @return it, or 0 when `timeout_ms` (-1: for ever) have passed */
 static int next_signal(const struct attnd *attnd, int timeout_ms) {
-    struct signalfd_siginfo info;
+    unsigned char number;
     struct pollfd wait = {.fd = attnd->signal_fd, .events = POLLIN};
-    if (poll(&wait, 1, timeout_ms) <= 0 || read(attnd->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+    if (poll(&wait, 1, timeout_ms) <= 0 || read(attnd->signal_fd, &number, 1) != 1) {
         return 0;
     }
-    return (int)info.ssi_signo;
+    return number;
 }
 
 static void reload(struct attnd *attnd) {

@@ -314,6 +314,7 @@ static void check_zero_weights(const struct attn_row_kernels *fast, const struct
     (void)portable;
     randomise(&weights, dtype, 1, 2);
     randomise(&value, dtype, 0, 1);
+    randomise(&out, dtype, 0, 1);
     set(row_data(&weights), dtype, 0, 0);
     for (size_t d = 0; d < size && d < MOST / 2; d++)
         set(row_data(&value), dtype, d, NAN);
