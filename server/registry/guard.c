@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* A slot is free while its length is 0. It is claimed by its length and opened to the handler by its beginning. */
@@ -29,13 +30,16 @@ static struct guard *find_guard(uintptr_t address) {
     return NULL;
 }
 
-/* Puts zero pages from the address to the range's end: its numbers are lost anyway, and one fault is enough. */
+/*
+ * Puts zero pages from the address to the range's end: its numbers are lost anyway, and one fault is enough. Other
+ * threads may be reading there: what they read is thrown away. By the system call itself, since mmap is not among the
+ * functions that a signal's handler may call.
+ */
 static bool replace_pages(struct guard *guard, uintptr_t address) {
     uintptr_t from = address & ~(page_bytes - 1);
     uintptr_t end = (atomic_load(&guard->begin) + atomic_load(&guard->length) + page_bytes - 1) & ~(page_bytes - 1);
     atomic_store(&guard->is_broken, true);
-    void *pages = mmap((void *)from, end - from, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    return pages != MAP_FAILED;
+    return syscall(SYS_mmap, from, end - from, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0L) != -1;
 }
 
 /* Returning after the default action is restored repeats the fault, and that ends the process with the right signal. */
