@@ -107,22 +107,6 @@ bool header_timeout_ms(const char *text, uint32_t *milliseconds) {
     return true;
 }
 
-bool header_list_has(const char *list, const char *token) {
-    size_t length = strlen(token);
-    while (list != NULL && *list != '\0') {
-        list += strspn(list, " \t,");
-        size_t found = strcspn(list, ",");
-        while (found > 0 && (list[found - 1] == ' ' || list[found - 1] == '\t')) {
-            found--;
-        }
-        if (found == length && strncasecmp(list, token, length) == 0) {
-            return true;
-        }
-        list += strcspn(list, ",");
-    }
-    return false;
-}
-
 static int hex_value(char c) {
     if (is_digit(c)) {
         return c - '0';

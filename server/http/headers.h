@@ -28,8 +28,6 @@ bool header_is_token(const char *text, size_t length);
 bool header_is_request_id(const char *text);
 /** Reads Request-Timeout-Ms: 1 to 86400000 in decimal digits. */
 bool header_timeout_ms(const char *text, uint32_t *milliseconds);
-/** Whether a comma-separated list has the token, in any case. */
-bool header_list_has(const char *list, const char *token);
 /** Undoes %XX in place, leaving %00 and broken escapes as they are. @return the new length. */
 size_t header_unescape(char *text);
 

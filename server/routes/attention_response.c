@@ -12,14 +12,6 @@
 const char *const attention_media_types[MEDIA_COUNT] = {"application/json", "application/vnd.safetensors",
                                                         "application/x-npy", "application/octet-stream", "text/csv"};
 
-size_t attention_result_numbers(const struct attn_result *result) {
-    size_t numbers = 0;
-    for (size_t i = 0; i < result->tensor_count; i++) {
-        numbers += attn_view_elements(&result->tensors[i].values);
-    }
-    return numbers;
-}
-
 static size_t pull_json(void *self, char *to, size_t capacity) {
     return encoder_next(self, to, capacity);
 }

@@ -15,9 +15,6 @@ enum attention_media { MEDIA_JSON, MEDIA_SAFETENSORS, MEDIA_NPY, MEDIA_OCTETS, M
 /** @return "application/json" and so on. */
 extern const char *const attention_media_types[MEDIA_COUNT];
 
-/** @return how many numbers an answer prints or copies, for the cost model. */
-size_t attention_result_numbers(const struct attn_result *result);
-
 /**
  * Answers with the result. Small answers are encoded at once; large ones are pulled while the socket takes them, so the
  * result must live as long as the exchange.

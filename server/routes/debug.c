@@ -1,7 +1,7 @@
 #include "server/http/http.h"
 #include "server/routes/context.h"
 #include "server/routes/operations.h"
-#include <stdlib.h>
+#include <stdio.h>
 
 enum exchange_outcome debug_requests_get(struct exchange *exchange) {
     char *text = NULL;
@@ -16,13 +16,7 @@ enum exchange_outcome debug_requests_get(struct exchange *exchange) {
         fputs("}\n", to);
         fclose(to);
     }
-    char *copy = text == NULL ? NULL : arena_copy_text(exchange->arena, text, length);
-    free(text);
-    if (copy == NULL) {
-        problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "out of memory");
-        return EXCHANGE_DONE;
-    }
     exchange_add_header(exchange, "Cache-Control", "no-store");
-    exchange_reply(exchange, 200, "application/json", copy, length);
+    operations_reply_text(exchange, "application/json", text, length);
     return EXCHANGE_DONE;
 }

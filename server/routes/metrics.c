@@ -1,7 +1,7 @@
 #include "server/http/metrics.h"
 #include "server/routes/context.h"
 #include "server/routes/operations.h"
-#include <stdlib.h>
+#include <stdio.h>
 
 enum exchange_outcome metrics_get(struct exchange *exchange) {
     char *text = NULL;
@@ -14,13 +14,7 @@ enum exchange_outcome metrics_get(struct exchange *exchange) {
         metrics_write(exchange->server->metrics, exchange->server, to);
         fclose(to);
     }
-    char *copy = text == NULL ? NULL : arena_copy_text(exchange->arena, text, length);
-    free(text);
-    if (copy == NULL) {
-        problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "out of memory");
-        return EXCHANGE_DONE;
-    }
     exchange->response.may_compress = true;
-    exchange_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", copy, length);
+    operations_reply_text(exchange, "text/plain; version=0.0.4; charset=utf-8", text, length);
     return EXCHANGE_DONE;
 }

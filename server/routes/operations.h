@@ -4,6 +4,9 @@
 
 #include "server/http/exchange.h"
 
+/** Answers 200 with text that open_memstream made (NULL: 503), and frees it. */
+void operations_reply_text(struct exchange *exchange, const char *content_type, char *text, size_t length);
+
 enum exchange_outcome livez_get(struct exchange *exchange);
 enum exchange_outcome readyz_get(struct exchange *exchange);
 enum exchange_outcome metrics_get(struct exchange *exchange);
