@@ -10,7 +10,6 @@ import pytest
 import schemathesis
 import yaml
 from openapi_spec_validator import validate
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 import ask
@@ -128,8 +127,14 @@ def with_tensors_that_work():
     return document
 
 
+def no_server_error(_context, response, case):
+    """No 5xx at all, but that a request which set itself a deadline may pass it."""
+    own_deadline = any(name.lower() == "request-timeout-ms" for name in case.headers or {})
+    assert response.status_code < 500 or (response.status_code == 504 and own_deadline), response.content
+
+
 CHECKS = [
-    not_a_server_error,
+    no_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_schema_conformance,
