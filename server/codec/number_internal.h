@@ -74,6 +74,30 @@ static inline const char *number_skip_space(const char *text, const char *end) {
     return text;
 }
 
+/** What a count of significant digits needs: by how many digits (7, 8, 9) stand before the point of y. */
+struct number_cut {
+    uint64_t reciprocal[3], unit[3], shift[3];
+    uint64_t widen; /**< to nine digits */
+};
+
+static inline struct number_cut number_cut_make(int digits) {
+    struct number_cut cut = {.widen = 1};
+    for (int i = digits; i < 9; i++) {
+        cut.widen *= 10;
+    }
+    for (int i = 0; i < 3; i++) {
+        uint64_t unit = 1;
+        for (int j = digits; j < 7 + i; j++) {
+            unit *= 10;
+        }
+        int shift = 31 + (63 - __builtin_clzll(unit));
+        cut.unit[i] = unit;
+        cut.shift[i] = (uint64_t)shift;
+        cut.reciprocal[i] = (((uint64_t)1 << shift) + unit - 1) / unit;
+    }
+    return cut;
+}
+
 /** The functions that a variant may bring; the others are the portable ones. */
 struct number_variant {
     const char *name;

@@ -21,11 +21,6 @@ struct scaled {
     __m256i is_odd; /**< all bits or none, as in all masks here */
 };
 
-struct cut {
-    uint64_t reciprocal[3], unit[3], shift[3];
-    uint64_t widen;
-};
-
 static inline __m256i set(uint64_t value) {
     return _mm256_set1_epi64x((long long)value);
 }
@@ -91,29 +86,11 @@ static inline struct decimals shortest(__m256i bits) {
     return align(digits, y.power);
 }
 
-static struct cut make_cut(int digits) {
-    struct cut cut = {.widen = 1};
-    for (int i = digits; i < 9; i++) {
-        cut.widen *= 10;
-    }
-    for (int i = 0; i < 3; i++) {
-        uint64_t unit = 1;
-        for (int j = digits; j < 7 + i; j++) {
-            unit *= 10;
-        }
-        int shift = 31 + (63 - __builtin_clzll(unit));
-        cut.unit[i] = unit;
-        cut.shift[i] = (uint64_t)shift;
-        cut.reciprocal[i] = (((uint64_t)1 << shift) + unit - 1) / unit;
-    }
-    return cut;
-}
-
 static inline __m256i choose_of(const uint64_t *of, __m256i is_8_or_9, __m256i is_9) {
     return choose(is_9, set(of[2]), choose(is_8_or_9, set(of[1]), set(of[0])));
 }
 
-static inline struct decimals rounded(__m256i bits, const struct cut *cut) {
+static inline struct decimals rounded(__m256i bits, const struct number_cut *cut) {
     struct scaled y = scale(bits);
     __m256i integer = _mm256_srli_epi64(y.value, FRACTION_BITS);
     __m256i is_8_or_9 = is_less(set(10000000 - 1), integer);
@@ -178,7 +155,7 @@ static inline char *write_one(char *to, uint64_t digits, uint64_t first, int64_t
     return to + number_shuffle_lengths[row];
 }
 
-static inline char *print_group(char *to, const float *values, int digits, const struct cut *cut) {
+static inline char *print_group(char *to, const float *values, int digits, const struct number_cut *cut) {
     __m256i bits = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)values));
     __m256i magnitude = _mm256_and_si256(bits, set(0x7fffffff));
     __m256i is_zero = _mm256_cmpeq_epi64(magnitude, _mm256_setzero_si256());
@@ -204,7 +181,7 @@ static char *print_run_f32(char *to, const float *values, size_t count, int digi
     if (digits > 7 || count < LANES) {
         return number_portable_print_run_f32(to, values, count, digits);
     }
-    struct cut cut = make_cut(digits == 0 ? 7 : digits);
+    struct number_cut cut = number_cut_make(digits == 0 ? 7 : digits);
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) {
         to = print_group(to, values + i, digits, &cut);

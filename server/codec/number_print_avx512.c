@@ -32,13 +32,6 @@ struct scaled {
     __mmask8 is_odd;
 };
 
-/** What a count of significant digits needs: by how many digits (7, 8, 9) stand before the point of y. */
-struct cut {
-    uint64_t reciprocal[3], unit[3];
-    int shift[3];
-    uint64_t widen; /**< to nine digits */
-};
-
 static inline __m512i set(uint64_t value) {
     return _mm512_set1_epi64((long long)value);
 }
@@ -100,38 +93,19 @@ static inline struct decimals shortest(__m512i bits) {
     return align(digits, y.power);
 }
 
-static struct cut make_cut(int digits) {
-    struct cut cut = {.widen = 1};
-    for (int i = digits; i < 9; i++) {
-        cut.widen *= 10;
-    }
-    for (int i = 0; i < 3; i++) {
-        uint64_t unit = 1;
-        for (int j = digits; j < 7 + i; j++) {
-            unit *= 10;
-        }
-        int shift = 31 + (63 - __builtin_clzll(unit));
-        cut.unit[i] = unit;
-        cut.shift[i] = shift;
-        cut.reciprocal[i] = (((uint64_t)1 << shift) + unit - 1) / unit;
-    }
-    return cut;
-}
-
 static inline __m512i choose(const uint64_t *of, __mmask8 is_8_or_9, __mmask8 is_9) {
     __m512i chosen = _mm512_mask_mov_epi64(set(of[0]), is_8_or_9, set(of[1]));
     return _mm512_mask_mov_epi64(chosen, is_9, set(of[2]));
 }
 
-static inline struct decimals rounded(__m512i bits, const struct cut *cut) {
+static inline struct decimals rounded(__m512i bits, const struct number_cut *cut) {
     struct scaled y = scale(bits);
     __m512i integer = _mm512_srli_epi64(y.value, FRACTION_BITS);
     __mmask8 is_8_or_9 = _mm512_cmpge_epu64_mask(integer, set(10000000));
     __mmask8 is_9 = _mm512_cmpge_epu64_mask(integer, set(100000000));
-    uint64_t shifts[3] = {(uint64_t)cut->shift[0], (uint64_t)cut->shift[1], (uint64_t)cut->shift[2]};
     __m512i unit = choose(cut->unit, is_8_or_9, is_9);
     __m512i quotient = _mm512_mul_epu32(integer, choose(cut->reciprocal, is_8_or_9, is_9));
-    quotient = _mm512_srlv_epi64(quotient, choose(shifts, is_8_or_9, is_9));
+    quotient = _mm512_srlv_epi64(quotient, choose(cut->shift, is_8_or_9, is_9));
     __m512i cut_off = _mm512_slli_epi64(_mm512_mul_epu32(quotient, unit), FRACTION_BITS);
     cut_off = _mm512_sub_epi64(y.value, cut_off);
     __mmask8 is_odd = _mm512_test_epi64_mask(quotient, set(1));
@@ -225,7 +199,7 @@ static inline __mmask8 specials(__m512i bits, __mmask8 *is_zero) {
     return _mm512_cmpge_epu64_mask(from_normal, set(0x7f800000 - 0x800000)) & (__mmask8) ~*is_zero;
 }
 
-static inline char *print_group(char *to, const float *values, size_t count, int digits, const struct cut *cut) {
+static inline char *print_group(char *to, const float *values, size_t count, int digits, const struct number_cut *cut) {
     __mmask8 present = (__mmask8)((1u << count) - 1);
     __m512i bits = _mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(present, values));
     __mmask8 is_zero;
@@ -242,7 +216,8 @@ static inline char *print_group(char *to, const float *values, size_t count, int
     return write_ready(to, &ready, count);
 }
 
-static inline char *print_groups(char *to, const float *values, size_t count, int digits, const struct cut *cut) {
+static inline char *print_groups(char *to, const float *values, size_t count, int digits,
+                                 const struct number_cut *cut) {
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) {
         to = print_group(to, values + i, LANES, digits, cut);
@@ -260,7 +235,7 @@ static char *print_run_f32(char *to, const float *values, size_t count, int digi
     if (digits > 7) {
         return number_portable_print_run_f32(to, values, count, digits);
     }
-    struct cut cut = make_cut(digits);
+    struct number_cut cut = number_cut_make(digits);
     return print_groups(to, values, count, digits, &cut);
 }
 
