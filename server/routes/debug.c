@@ -6,7 +6,7 @@
 enum exchange_outcome debug_requests_get(struct exchange *exchange) {
     char *text = NULL;
     size_t length = 0;
-    if (!exchange_check_query(exchange, NULL, 0)) {
+    if (!operations_check(exchange, "application/json")) {
         return EXCHANGE_DONE;
     }
     FILE *to = open_memstream(&text, &length);

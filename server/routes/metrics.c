@@ -6,7 +6,7 @@
 enum exchange_outcome metrics_get(struct exchange *exchange) {
     char *text = NULL;
     size_t length = 0;
-    if (!exchange_check_query(exchange, NULL, 0)) {
+    if (!operations_check(exchange, "text/plain")) {
         return EXCHANGE_DONE;
     }
     FILE *to = open_memstream(&text, &length);

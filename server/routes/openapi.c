@@ -12,7 +12,7 @@ __asm__(".section .rodata\n"
 extern const char openapi_yaml_begin[], openapi_yaml_end[], openapi_json_begin[], openapi_json_end[];
 
 static enum exchange_outcome reply(struct exchange *exchange, const char *type, const char *begin, const char *end) {
-    if (exchange_check_query(exchange, NULL, 0)) {
+    if (operations_check(exchange, type)) {
         exchange->response.may_compress = true;
         exchange_reply(exchange, 200, type, begin, (size_t)(end - begin));
     }

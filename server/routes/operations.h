@@ -4,6 +4,8 @@
 
 #include "server/http/exchange.h"
 
+/** Whether the request has no query and takes the one media type that there is; else its problem is set. */
+bool operations_check(struct exchange *exchange, const char *media_type);
 /** Answers 200 with text that open_memstream made (NULL: 503), and frees it. */
 void operations_reply_text(struct exchange *exchange, const char *content_type, char *text, size_t length);
 

@@ -81,6 +81,17 @@ def test_head_goes_wherever_get_does(server):
     assert client.request("GET", "/livez").status == 200
 
 
+@pytest.mark.parametrize("path, kind", [
+    ("/metrics", "text/plain"), ("/version", "application/json"), ("/openapi.yaml", "application/yaml"),
+    ("/openapi.json", "application/json"), ("/debug/requests", "application/json"), ("/models", "application/json")])
+def test_what_cannot_be_made_is_a_406_on_every_route_but_health(server, path, kind):
+    assert kind in problem_of(server.get(path, Accept="image/png, */*;q=0"), 406, "not-acceptable")["detail"]
+    for accept in (kind, "image/png, */*;q=0.1"):
+        assert server.get(path, Accept=accept).headers["content-type"].startswith(kind)
+    for health in ("/livez", "/readyz"):
+        assert server.get(health, Accept="image/png").status == 200, "a probe asks for the status"
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "BREW"])
 def test_other_methods_are_a_405_that_lists_the_right_ones(server, method):
     client = server.client()
