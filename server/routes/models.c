@@ -145,12 +145,27 @@ static void answer_put(struct exchange *exchange, const struct model *model, boo
         exchange_add_header(exchange, "Location", location);
 }
 
+/* Given without a value is not the same as not given. */
+static bool have_values(struct exchange *exchange, const char *const *names, size_t count) {
+    struct problem *problem = &exchange->problem;
+    for (size_t i = 0; i < count; i++) {
+        const char *value = exchange_query(exchange, names[i]);
+        if (value == NULL || value[0] != '\0')
+            continue;
+        problem_set(problem, PROBLEM_INVALID, NULL, "expected a value of the query parameter %s, found none", names[i]);
+        snprintf(problem->parameter, sizeof problem->parameter, "%s", names[i]);
+        return false;
+    }
+    return true;
+}
+
 enum exchange_outcome models_put(struct exchange *exchange) {
     static const char *const names[] = {"num_heads", "num_kv_heads", "add_zero_attn"};
+    const size_t count = sizeof names / sizeof *names;
     const char *id = id_of(exchange);
     bool replaced = false;
-    if (!exchange_check_query(exchange, names, sizeof names / sizeof *names) || !accepts_json(exchange) ||
-        !registry_id_check(id, NULL, &exchange->problem) || !check_media_type(exchange))
+    if (!exchange_check_query(exchange, names, count) || !have_values(exchange, names, count) ||
+        !accepts_json(exchange) || !registry_id_check(id, NULL, &exchange->problem) || !check_media_type(exchange))
         return EXCHANGE_DONE;
     if (exchange->may_defer)
         return EXCHANGE_DEFER;

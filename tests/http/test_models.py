@@ -156,6 +156,8 @@ WHOLE = {"layers.0.self_attn.in_proj_weight": ((12, 4), [0.0] * 48)}
         (layer() + b"x", "", 400, "malformed-body", {"offset": len(layer())}),
         (layer(num_heads=None), "", 422, "invalid-request", {"pointer": "/__metadata__/num_heads"}),
         (layer(num_heads="two"), "", 422, "invalid-request", {"pointer": "/__metadata__/num_heads"}),
+        (layer(), "?num_heads=", 422, "invalid-request", {"parameter": "num_heads"}),
+        (layer(), "?num_kv_heads", 422, "invalid-request", {"parameter": "num_kv_heads"}),
         (layer(), "?num_heads=0", 422, "invalid-request", {"parameter": "num_heads"}),
         (layer(), "?num_heads=4", 422, "invalid-request", {"parameter": "num_heads"}),
         (layer(), "?norm_first=1", 422, "invalid-request", {"parameter": "norm_first"}),
