@@ -172,6 +172,7 @@ static bool check_coding(struct request *request) {
     if (text == NULL || request->route->body == BODY_NONE) {
         return true;
     }
+    request->is_coding_refused = true;
     problem_set(&request->exchange.problem, PROBLEM_MEDIA_TYPE, NULL,
                 "expected Content-Encoding to be gzip, x-gzip or deflate, alone, found %.60s", text);
     return false;

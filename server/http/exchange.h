@@ -45,7 +45,7 @@ struct exchange_response {
     const char *bytes; /**< a body in one piece (arena or static) … */
     size_t bytes_length;
     struct body_source source; /**< … or a pulled one, where source.next is set */
-    bool may_compress;         /**< gzip it if the client takes that */
+    bool may_compress;         /**< put a coding around it if the client takes one */
 };
 
 /** Milliseconds by phase, for Server-Timing, the log and metrics; 0 where a phase did not happen. */

@@ -67,7 +67,7 @@ struct request {
     const struct route *route;
     enum request_state state;
     _Atomic bool is_running;
-    bool must_close, has_body, is_chunked, is_dropped_body, is_http_1_0;
+    bool must_close, has_body, is_chunked, is_dropped_body, is_http_1_0, is_coding_refused;
     enum coding coding;
     uint64_t declared_length;
     /* body */

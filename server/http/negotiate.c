@@ -85,18 +85,30 @@ int negotiate_media(const char *accept, const char *const *offers, size_t count)
     return best;
 }
 
-bool negotiate_gzip(const char *accept_encoding) {
+static bool is_coding(const struct element *coding, const char *name) {
+    return strlen(name) == coding->length && strncasecmp(coding->text, name, coding->length) == 0;
+}
+
+enum coding negotiate_coding(const char *accept_encoding) {
     struct element coding;
-    int named = -1, any = -1;
+    int gzip = -1, deflate = -1, identity = -1, any = 0; /* below 0: not named */
     const char *at = accept_encoding == NULL ? "" : accept_encoding;
     while ((at = next_element(at, &coding)) != NULL) {
-        bool is_gzip = (coding.length == 4 && strncasecmp(coding.text, "gzip", 4) == 0) ||
-                       (coding.length == 6 && strncasecmp(coding.text, "x-gzip", 6) == 0);
-        if (is_gzip) {
-            named = coding.weight;
-        } else if (coding.length == 1 && coding.text[0] == '*') {
+        if (is_coding(&coding, "gzip") || is_coding(&coding, "x-gzip")) {
+            gzip = coding.weight;
+        } else if (is_coding(&coding, "deflate")) {
+            deflate = coding.weight;
+        } else if (is_coding(&coding, "identity")) {
+            identity = coding.weight;
+        } else if (is_coding(&coding, "*")) {
             any = coding.weight;
         }
     }
-    return named >= 0 ? named > 0 : any > 0;
+    gzip = gzip >= 0 ? gzip : any;
+    deflate = deflate >= 0 ? deflate : any;
+    int best = gzip >= deflate ? gzip : deflate;
+    if (best == 0 || best < identity) {
+        return CODING_NONE;
+    }
+    return best == gzip ? CODING_GZIP : CODING_DEFLATE;
 }

@@ -2,7 +2,7 @@
 #ifndef SERVER_HTTP_NEGOTIATE_H
 #define SERVER_HTTP_NEGOTIATE_H
 
-#include <stdbool.h>
+#include "server/codec/compress.h"
 #include <stddef.h>
 
 /**
@@ -11,7 +11,11 @@
  * @return the index, or -1 where none is accepted
  */
 int negotiate_media(const char *accept, const char *const *offers, size_t count);
-/** Whether an Accept-Encoding header field takes gzip with a weight above 0. */
-bool negotiate_gzip(const char *accept_encoding);
+/**
+ * Picks the coding of an answer for an Accept-Encoding header field; NULL or "" takes none.
+ * @return the heavier of gzip and deflate, gzip where they weigh the same; none where neither is taken, or where
+ *         identity is named with more weight
+ */
+enum coding negotiate_coding(const char *accept_encoding);
 
 #endif

@@ -65,6 +65,9 @@ static void prepare_problem(struct request *request) {
     if (problem->allow[0] != '\0') {
         exchange_add_header(exchange, "Allow", problem->allow);
     }
+    if (request->is_coding_refused) { /* with a 415 for this reason alone (RFC 9110, section 12.5.3) */
+        exchange_add_header(exchange, "Accept-Encoding", "gzip, deflate");
+    }
     if (problem->id == PROBLEM_UNAUTHORIZED) {
         exchange_add_header(exchange, "WWW-Authenticate", "Bearer realm=\"attnd\"");
     }
@@ -113,14 +116,14 @@ static bool compress(struct request *request) {
         return false;
     }
     exchange_add_header(exchange, "Vary", "Accept-Encoding");
-    if (!negotiate_gzip(exchange_header(exchange, "Accept-Encoding")) ||
-        !budget_take(&exchange->server->memory, DEFLATE_BYTES)) {
+    enum coding coding = negotiate_coding(exchange_header(exchange, "Accept-Encoding"));
+    if (coding == CODING_NONE || !budget_take(&exchange->server->memory, DEFLATE_BYTES)) {
         return false;
     }
     exchange->reserved_bytes += DEFLATE_BYTES;
-    bool is_compressed = squeeze_response(response);
+    bool is_compressed = squeeze_response(response, coding);
     if (is_compressed) {
-        exchange_add_header(exchange, "Content-Encoding", "gzip");
+        exchange_add_header(exchange, "Content-Encoding", coding == CODING_GZIP ? "gzip" : "deflate");
     }
     return is_compressed;
 }

@@ -37,9 +37,9 @@ static void squeeze_destroy(void *self) {
     free(squeeze);
 }
 
-bool squeeze_response(struct exchange_response *response) {
+bool squeeze_response(struct exchange_response *response, enum coding coding) {
     struct squeeze *squeeze = calloc(1, sizeof *squeeze);
-    struct deflater *deflater = squeeze != NULL ? deflater_create(CODING_GZIP, plain_next, squeeze) : NULL;
+    struct deflater *deflater = squeeze != NULL ? deflater_create(coding, plain_next, squeeze) : NULL;
     if (deflater == NULL) {
         free(squeeze);
         return false;

@@ -2,12 +2,13 @@
 #ifndef SERVER_HTTP_SQUEEZE_H
 #define SERVER_HTTP_SQUEEZE_H
 
+#include "server/codec/compress.h"
 #include "server/http/exchange.h"
 
 /**
- * Puts gzip (RFC 1952) around a response's body, whether it is bytes or a source.
+ * Puts a coding around a response's body, whether it is bytes or a source.
  * @return false, leaving the response as it was, out of memory
  */
-bool squeeze_response(struct exchange_response *response);
+bool squeeze_response(struct exchange_response *response, enum coding coding);
 
 #endif

@@ -281,6 +281,11 @@ def test_answers_are_compressed_where_that_is_taken(server):
     answer = ask.attention(server, request, Accept_Encoding="gzip")
     assert answer.headers["Content-Encoding"] == "gzip"
     assert len(json.loads(gzip.decompress(answer.body))["output"]) == 64
+    answer = ask.attention(server, request, Accept_Encoding="deflate, gzip;q=0.5")
+    assert answer.headers["Content-Encoding"] == "deflate"
+    assert len(json.loads(zlib.decompress(answer.body))["output"]) == 64
+    answer = ask.attention(server, request, Accept_Encoding="gzip;q=0.5, identity")
+    assert "Content-Encoding" not in answer.headers and len(json.loads(answer.body)["output"]) == 64
 
 
 # --- sizes: on the event thread, on a worker, and too large for one buffer

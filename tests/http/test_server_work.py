@@ -108,7 +108,15 @@ def test_compressed_bodies_are_expanded(server, coding, pack):
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "gzip, identity"])
 def test_other_codings_are_a_415(server, coding):
-    problem_of(post(server.client(), SMALL, Content_Encoding=coding), 415, "unsupported-media-type")
+    answer = post(server.client(), SMALL, Content_Encoding=coding)
+    problem_of(answer, 415, "unsupported-media-type")
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
+
+
+def test_a_415_for_the_media_type_says_nothing_of_codings(server):
+    answer = server.client().request("POST", "/attention", body=SMALL, headers={"Content-Type": "text/plain"})
+    problem_of(answer, 415, "unsupported-media-type")
+    assert "accept-encoding" not in answer.headers
 
 
 @pytest.mark.parametrize("body", [gzip.compress(SMALL)[:-1], gzip.compress(SMALL) + b"x", gzip.compress(SMALL) * 2,

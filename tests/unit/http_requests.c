@@ -89,8 +89,28 @@ START_TEST(accept_picks_by_weight_and_closeness) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ck_assert_int_eq(negotiate_media(cases[i].accept, offers, 3), cases[i].index);
     }
-    ck_assert(negotiate_gzip("gzip") && negotiate_gzip("br, gzip;q=0.5") && negotiate_gzip("*"));
-    ck_assert(!negotiate_gzip(NULL) && !negotiate_gzip("") && !negotiate_gzip("gzip;q=0, *") && !negotiate_gzip("br"));
+    static const struct {
+        const char *accept;
+        enum coding coding;
+    } rows[] = {{"gzip", CODING_GZIP},
+                {"x-gzip", CODING_GZIP},
+                {"br, gzip;q=0.5", CODING_GZIP},
+                {"*", CODING_GZIP},
+                {"gzip, deflate, br", CODING_GZIP},
+                {"*;q=0, gzip", CODING_GZIP},
+                {"gzip, identity", CODING_GZIP},
+                {"Deflate", CODING_DEFLATE},
+                {"deflate, gzip;q=0.5", CODING_DEFLATE},
+                {"gzip;q=0, *", CODING_DEFLATE},
+                {NULL, CODING_NONE},
+                {"", CODING_NONE},
+                {"br", CODING_NONE},
+                {"identity", CODING_NONE},
+                {"gzip;q=0, deflate;q=0, *", CODING_NONE},
+                {"gzip;q=0.5, identity", CODING_NONE}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ck_assert_msg(negotiate_coding(rows[i].accept) == rows[i].coding, "%s", rows[i].accept);
+    }
 }
 END_TEST
 
