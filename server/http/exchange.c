@@ -12,10 +12,19 @@ static struct request *request_of(struct exchange *exchange) {
 struct gathered {
     const char *name;
     size_t count, bytes;
+    bool is_padded; /* blanks stand behind a value: libmicrohttpd leaves them, and they are none of it */
     const char *first;
     char *joined; /* NULL on the first pass */
     size_t used;
 };
+
+static size_t length_without_padding(const char *value) {
+    size_t length = strlen(value);
+    while (length > 0 && (value[length - 1] == ' ' || value[length - 1] == '\t')) {
+        length--;
+    }
+    return length;
+}
 
 static enum MHD_Result gather(void *context, enum MHD_ValueKind kind, const char *name, const char *value) {
     struct gathered *gathered = context;
@@ -23,7 +32,7 @@ static enum MHD_Result gather(void *context, enum MHD_ValueKind kind, const char
     if (strcasecmp(name, gathered->name) != 0 || value == NULL) {
         return MHD_YES;
     }
-    size_t length = strlen(value);
+    size_t length = length_without_padding(value);
     if (gathered->joined != NULL) {
         if (gathered->used > 0) {
             memcpy(gathered->joined + gathered->used, ", ", 2);
@@ -35,6 +44,7 @@ static enum MHD_Result gather(void *context, enum MHD_ValueKind kind, const char
     }
     gathered->first = gathered->count++ == 0 ? value : gathered->first;
     gathered->bytes += length + 2;
+    gathered->is_padded = gathered->is_padded || value[length] != '\0';
     return MHD_YES;
 }
 
@@ -42,7 +52,7 @@ const char *exchange_header(struct exchange *exchange, const char *name) {
     struct gathered gathered = {.name = name};
     struct MHD_Connection *connection = request_of(exchange)->connection;
     MHD_get_connection_values(connection, MHD_HEADER_KIND, gather, &gathered);
-    if (gathered.count <= 1) {
+    if (gathered.count <= 1 && !gathered.is_padded) {
         return gathered.first;
     }
     gathered.joined = arena_alloc(exchange->arena, gathered.bytes + 1);

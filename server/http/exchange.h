@@ -88,7 +88,8 @@ struct exchange {
     void *connection; /**< server/http's own */
 };
 
-/** @return the request header's value, or NULL. Name in any case; a header sent several times is joined by ", ". */
+/** @return the request header's value, or NULL. Name in any case; a header sent several times is joined by ", ",
+ *  without blanks around the values. */
 const char *exchange_header(struct exchange *exchange, const char *name);
 /** @return the query parameter's percent-decoded value ("" for a bare name), or NULL. */
 const char *exchange_query(struct exchange *exchange, const char *name);

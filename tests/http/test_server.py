@@ -126,6 +126,18 @@ def test_request_ids_are_taken_where_they_can_be(server):
     assert server.get("/livez", X_Request_Id="x" * 129).headers["x-request-id"] != "x" * 129
 
 
+@pytest.mark.parametrize("field", ["X-Request-Id: plain-1", "Content-Encoding: identity", "Request-Timeout-Ms: 9000",
+                                   "Expect: 100-continue", "Accept: application/json", "If-None-Match: *"])
+def test_blanks_behind_a_value_are_none_of_it(server, field):
+    _, response = raw(server, f"GET /version HTTP/1.1\r\nHost: a\r\n{field} \t \r\n\r\n")
+    assert response.status == 200
+    assert field != "X-Request-Id: plain-1" or response.headers["x-request-id"] == "plain-1"
+    body = '{"query": [[1]]}'
+    _, response = raw(server, "POST /attention HTTP/1.1\r\nHost: a\r\nContent-Type: application/json \r\n"
+                              f"{field}\t\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    assert response.status == 200, response.body
+
+
 def test_each_request_is_one_log_line(server):
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     server.get("/nothing", X_Request_Id="logged-1", traceparent=trace)
