@@ -210,11 +210,42 @@ static const char *number_start(const char *start, const char *at) {
     return at;
 }
 
+/* @return the key that is there twice in the object at `start`; NULL where the two are further inside. */
+static const char *find_duplicate(struct reader *reader, const char *start, size_t *length) {
+    json_t *seen = json_object();
+    const char *name = "", *found = NULL;
+    bool is_last = true;
+    reader->scan.at = start;
+    if (scan_peek(&reader->scan) == '{') {
+        read_opening(reader, &is_last);
+    }
+    while (!is_last && found == NULL && read_key(reader, "", &name, length)) {
+        found = json_object_get(seen, name) != NULL ? name : NULL;
+        if (json_object_set_new(seen, name, json_true()) != 0 || !scan_value(&reader->scan) ||
+            !read_separator(reader, "", &is_last)) {
+            break;
+        }
+    }
+    json_decref(seen);
+    return found;
+}
+
+static bool fail_duplicate(struct reader *reader, const char *pointer, const char *start) {
+    size_t length = 0;
+    const char *name = find_duplicate(reader, start, &length);
+    problem_set(reader->problem, PROBLEM_INVALID, name == NULL ? pointer : pointer_to(pointer, name, length).text,
+                "the member is there twice");
+    return false;
+}
+
 /* jansson did not take what the scanner did. */
 static bool fail_json(struct reader *reader, const char *pointer, const char *start, const json_error_t *error) {
     size_t position = error->position > 0 ? (size_t)error->position : 0;
     enum json_error_code code = json_error_code(error);
-    if (code == json_error_duplicate_key || code == json_error_null_byte_in_key) {
+    if (code == json_error_duplicate_key) {
+        return fail_duplicate(reader, pointer, start);
+    }
+    if (code == json_error_null_byte_in_key) {
         problem_set(reader->problem, PROBLEM_INVALID, pointer, "%s", error->text);
         return false;
     }

@@ -283,7 +283,7 @@ static const struct wrong wrongs[] = {
     {"{\"params\":{\"a\":null,\"a\":[1]}}", PROBLEM_INVALID, "/params/a", "twice", 0},
     {"{\"params\":[1]}", PROBLEM_INVALID, "/params", "expected an object of tensors, found an array", 0},
     {"{\"params\":{\"a\":1}}", PROBLEM_INVALID, "/params/a", "expected a tensor", 0},
-    {"{\"weights\":{\"a\":1,\"a\":1}}", PROBLEM_INVALID, "/weights", "duplicate", 0},
+    {"{\"weights\":{\"a\":1,\"a\":1}}", PROBLEM_INVALID, "/weights/a", "twice", 0},
     {"{\"query\":5}", PROBLEM_INVALID, "/query", "found a number 5", 0},
     {"{\"query\":\"x\"}", PROBLEM_INVALID, "/query", "found a string \"x\"", 0},
     {"{\"query\":[]}", PROBLEM_INVALID, "/query", "at least 1 entry", 0},
