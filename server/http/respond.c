@@ -246,7 +246,8 @@ static void add_headers(struct MHD_Response *to, struct request *request) {
 static struct MHD_Response *make_response(struct request *request) {
     struct exchange_response *response = &request->exchange.response;
     if (response->source.next == NULL) {
-        request->sent_bytes = strcmp(request->exchange.method, "HEAD") == 0 ? 0 : response->bytes_length;
+        bool has_body = response->status != 304 && strcmp(request->exchange.method, "HEAD") != 0;
+        request->sent_bytes = has_body ? response->bytes_length : 0;
         return MHD_create_response_from_buffer(response->bytes_length, (void *)response->bytes, MHD_RESPMEM_PERSISTENT);
     }
     uint64_t length = response->source.length == UINT64_MAX ? MHD_SIZE_UNKNOWN : response->source.length;

@@ -40,6 +40,8 @@ static void add_etag(struct exchange *exchange, const struct model *model) {
     snprintf(tag, sizeof tag, "\"%s\"", hash);
     if (hash[0] != '\0')
         exchange_add_header(exchange, "ETag", tag);
+    /* a strong tag names these bytes: a coding of them would need another one (RFC 9110, section 8.8.3.3) */
+    exchange->response.may_compress = false;
 }
 
 static bool are_hashed(const struct model *const *models, size_t count) {
@@ -77,6 +79,14 @@ static struct registry_condition condition_of(struct exchange *exchange) {
                                        exchange_header(exchange, "If-None-Match")};
 }
 
+/* With 304, libmicrohttpd sends the header fields of the 200, Content-Length too, and leaves the body out. */
+static void reply_with_tag(struct exchange *exchange, int status, const struct model *model) {
+    size_t length = 0;
+    const char *text = models_encode_one(exchange->arena, model, &length);
+    reply(exchange, status, text, length);
+    add_etag(exchange, model);
+}
+
 /* RFC 9110, section 13.2.2: If-Match that fails is a 412, If-None-Match that fails is a 304 to a reader. */
 static bool is_wanted(struct exchange *exchange, const struct model *model) {
     struct registry_condition condition = condition_of(exchange);
@@ -90,19 +100,14 @@ static bool is_wanted(struct exchange *exchange, const struct model *model) {
         return true;
     if (exchange->problem.id == PROBLEM_PRECONDITION) {
         exchange->problem = (struct problem){.id = PROBLEM_NONE};
-        exchange_reply(exchange, 304, NULL, NULL, 0);
-        add_etag(exchange, model);
+        reply_with_tag(exchange, 304, model);
     }
     return false;
 }
 
 static void show(struct exchange *exchange, const struct model *model) {
-    size_t length = 0;
-    if (!is_wanted(exchange, model))
-        return;
-    const char *text = models_encode_one(exchange->arena, model, &length);
-    reply(exchange, 200, text, length);
-    add_etag(exchange, model);
+    if (is_wanted(exchange, model))
+        reply_with_tag(exchange, 200, model);
 }
 
 enum exchange_outcome models_show(struct exchange *exchange) {
@@ -136,10 +141,7 @@ static bool check_media_type(struct exchange *exchange) {
 
 static void answer_put(struct exchange *exchange, const struct model *model, bool replaced) {
     char location[300];
-    size_t length = 0;
-    const char *text = models_encode_one(exchange->arena, model, &length);
-    reply(exchange, replaced ? 200 : 201, text, length);
-    add_etag(exchange, model);
+    reply_with_tag(exchange, replaced ? 200 : 201, model);
     snprintf(location, sizeof location, "/models/%s", model->id);
     if (!replaced)
         exchange_add_header(exchange, "Location", location);

@@ -216,6 +216,8 @@ def test_conditions(service):
     for condition in [tag, "W/" + tag, '"x", ' + tag, "*"]:
         answer = service.request("GET", "/models/m", headers={"If-None-Match": condition})
         assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", tag)
+        whole = service.request("GET", "/models/m", headers={"Accept-Encoding": "gzip"})
+        assert answer.headers["Content-Length"] == whole.headers["Content-Length"] == str(len(whole.body))
     problem(service.request("GET", "/models/m", headers={"If-Match": '"x"'}), 412, "precondition-failed")
     assert service.request("GET", "/models/m", headers={"If-Match": tag}).status == 200
 
