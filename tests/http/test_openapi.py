@@ -34,6 +34,25 @@ def test_it_is_valid():
     assert DOCUMENT["openapi"].startswith("3.1")
 
 
+def test_no_sentence_became_a_key():
+    """As `{description: one, two}` does in YAML, and no validator minds."""
+
+    def keys(node):
+        for key, value in node.items() if isinstance(node, dict) else []:
+            yield key
+            yield from keys(value)
+
+    assert [key for key in keys(DOCUMENT["components"]) if " " in key] == []
+
+
+def test_every_error_of_the_server_is_listed():
+    rows = (ROOT / "server" / "base" / "problem.h").read_text()
+    listed = {status for path in DOCUMENT["paths"].values() for verb in path.values() if "responses" in verb
+              for status in verb["responses"]}
+    found = set(re.findall(r"X\(PROBLEM_\w+, (\d+)", rows))
+    assert found - listed == {"405", "499", "500"}  # not of a method that is listed; never sent; never meant
+
+
 def test_the_server_serves_it(server):
     answer = ask.request(server, "GET", "/openapi.yaml")
     assert answer.status == 200
