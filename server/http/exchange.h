@@ -113,7 +113,7 @@ void exchange_name_model(struct exchange *exchange, const char *id);
 /** A row of the routing table. */
 struct route {
     const char *method;  /**< "GET" also serves HEAD */
-    const char *pattern; /**< "/models/{id}": {id} matches one or two segments ("org/name"); "/livez" */
+    const char *pattern; /**< "/models/{id}": {id} matches one segment or more ("org/name"); "/livez" */
     const char *name;    /**< label in log and metrics */
     enum body_kind body;
     enum scope scope;  /**< what a key needs, where there are keys */

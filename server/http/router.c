@@ -4,7 +4,8 @@
 
 #define MAX_PARAMETERS 4
 
-/** Matches the rest of a pattern; a {…} takes one segment, or two where one does not do. */
+/** Matches the rest of a pattern; a {…} takes one segment, or as many more as it needs: which of them are an id is
+ * for the route to say, which names what is wrong with it. */
 static bool matches(const char *pattern, const char *path, struct route_span *parameters, size_t index) {
     while (*pattern != '{') {
         if (*pattern != *path) {
@@ -21,7 +22,7 @@ static bool matches(const char *pattern, const char *path, struct route_span *pa
         return false;
     }
     size_t length = strcspn(path, "/");
-    for (int segments = 1; segments <= 2; segments++) {
+    for (;;) {
         if (length > 0 && path[length - 1] != '/' && matches(rest + 1, path + length, parameters, index + 1)) {
             parameters[index] = (struct route_span){path, length};
             return true;
@@ -31,7 +32,6 @@ static bool matches(const char *pattern, const char *path, struct route_span *pa
         }
         length += 1 + strcspn(path + length + 1, "/");
     }
-    return false;
 }
 
 static void add_allowed(char *allow, size_t capacity, const char *method) {

@@ -31,8 +31,8 @@ def attention(body, close=False):
 
 @pytest.mark.parametrize("target, status", [
     ("http://localhost/livez", 200), ("HTTP://a:80/livez?", 200), ("http://a", 404), ("http:///livez", 404),
-    ("//livez", 404), ("/livez/", 404), ("/%6civez", 200), ("/models/a%2Fb", 404), ("/models/a/b/c", 404),
-    ("/models/..%2F..%2Fetc", 404), ("/models/..%2Fetc", 422), ("/livez?" + "&".join(f"a{i}=1" for i in range(50)), 422), ("/livez%", 404),
+    ("//livez", 404), ("/livez/", 404), ("/%6civez", 200), ("/models/a%2Fb", 404), ("/models/a/b/c", 422),
+    ("/models/..%2F..%2Fetc", 422), ("/models/a/", 404), ("/models//a", 404), ("/models/..%2Fetc", 422), ("/livez?" + "&".join(f"a{i}=1" for i in range(50)), 422), ("/livez%", 404),
 ])
 def test_targets_in_every_form(server, target, status):
     response = exchange(server, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
