@@ -78,11 +78,13 @@ static attn_status take_given_heads(size_t given, size_t own, const char *field,
     return attn_fail(error, ATTN_ESHAPE, field, "expected %zu, as %s, found %zu", own, source, given);
 }
 
-static attn_status check_groups(const struct attn_plan_sizes *sizes, struct attn_error *error) {
+/* @param field what says how many key heads there are */
+static attn_status check_groups(const struct attn_plan_sizes *sizes, const char *field, struct attn_error *error) {
     if (sizes->kv_heads > 0 && sizes->heads % sizes->kv_heads == 0)
         return ATTN_OK;
-    return attn_fail(error, ATTN_ESHAPE, "num_kv_heads", "expected a divisor of the %zu query heads, found %zu",
-                     sizes->heads, sizes->kv_heads);
+    return attn_fail(error, ATTN_ESHAPE, field,
+                     "expected a number of key heads that divides the %zu query heads, found %zu", sizes->heads,
+                     sizes->kv_heads);
 }
 
 /* (N, H, L, D): the shapes say everything. */
@@ -104,7 +106,7 @@ static attn_status take_split_heads(struct attn_plan *plan, struct attn_error *e
         (status = take_given_heads(inputs->num_kv_heads, sizes->kv_heads, "num_kv_heads", "the key has", error)) !=
             ATTN_OK)
         return status;
-    return check_groups(sizes, error);
+    return check_groups(sizes, "key", error);
 }
 
 static attn_status split_width(const struct attn_view *view, size_t heads, const char *field, size_t *width,
@@ -124,7 +126,7 @@ static attn_status take_joined_heads(struct attn_plan *plan, struct attn_error *
     attn_status status;
     sizes->heads = inputs->num_heads > 0 ? inputs->num_heads : 1;
     sizes->kv_heads = inputs->num_kv_heads > 0 ? inputs->num_kv_heads : sizes->heads;
-    if ((status = check_groups(sizes, error)) != ATTN_OK ||
+    if ((status = check_groups(sizes, "num_kv_heads", error)) != ATTN_OK ||
         (status = split_width(&inputs->query, sizes->heads, "num_heads", &sizes->head_dim, error)) != ATTN_OK ||
         (status = split_width(&inputs->key, sizes->kv_heads, "key", &key_dim, error)) != ATTN_OK ||
         (status = split_width(&inputs->value, sizes->kv_heads, "value", &sizes->value_dim, error)) != ATTN_OK)
@@ -166,7 +168,7 @@ static attn_status take_layer(struct attn_plan *plan, struct attn_error *error) 
     plan->sizes.head_dim = layer->head_dim;
     plan->sizes.value_dim = layer->value_head_dim;
     plan->sizes.tail = (layer->bias_k.data != NULL ? 1U : 0U) + (layer->add_zero_attn ? 1U : 0U);
-    return check_groups(&plan->sizes, error);
+    return check_groups(&plan->sizes, "num_kv_heads", error);
 }
 
 /* One of past_key and past_value, as (N, Hkv, P, width); the batch axis may be missing where the input has none. */
