@@ -255,10 +255,18 @@ static void consume_head_distance(struct attn_collector *collector, struct attn_
     }
 }
 
+/* A sink may leave a row that attends to keys with weights that are all too small for the type. */
+static bool attends(const struct row *row, const struct attn_block *block, size_t index) {
+    if (row->begin >= row->end)
+        return false;
+    if (block->row_maxima != NULL)
+        return *(const double *)((const char *)block->row_maxima + index * block->row_maxima_stride) != -INFINITY;
+    return row->loops->has_nonzero(live_weights(row), row->end - row->begin);
+}
+
 void attn_analyses_consume(struct attn_collector *collector, struct attn_lane *lane, const struct attn_block *block,
                            size_t position) {
     const struct attn_collect *collect = &collector->collect;
-    size_t bytes = attn_dtype_bytes(block->dtype);
     struct row row = {.collector = collector,
                       .lane = lane,
                       .loops = attn_loops_of(block->dtype),
@@ -273,9 +281,8 @@ void attn_analyses_consume(struct attn_collector *collector, struct attn_lane *l
         row.weights = attn_block_row(block, i);
         row.query = block->query_begin + i;
         row.place = (long long)row.query + offset;
-        const char *live = row.weights + row.begin * bytes;
-        bool is_live = row.begin < row.end && row.loops->has_nonzero(live, row.end - row.begin);
-        row.sum = is_live ? row.loops->sum(live, row.end - row.begin) : 0;
+        bool is_live = attends(&row, block, i);
+        row.sum = is_live ? row.loops->sum(live_weights(&row), row.end - row.begin) : 0;
         consume_row(&row, is_live);
     }
     if (attn_has(collect->analyses, ATTN_ANALYSIS_HEAD_DISTANCE))

@@ -254,7 +254,8 @@ static void store_statistics(const struct sdpa_problem *p, const struct block *b
 
 /* @param live the keys beyond which all rows are known to be hidden */
 static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage stage, struct key_span live,
-                 size_t lane) {
+                 const struct lane *lane) {
+    const bool may_underflow = b->has_sink && stage == ATTN_STAGE_SOFTMAX;
     const struct attn_block_sink *sink = &p->result.sinks[stage];
     if (sink->consume == NULL)
         return;
@@ -270,7 +271,9 @@ static void emit(const struct sdpa_problem *p, const struct block *b, attn_stage
         .row_stride = (size_t)b->stride,
         .key_begin = live.begin,
         .key_end = live.end,
-        .lane = lane,
+        .lane = lane->index,
+        .row_maxima = may_underflow ? &lane->states[0].maximum : NULL,
+        .row_maxima_stride = sizeof lane->states[0],
     };
     sink->consume(sink->context, &block);
 }
@@ -314,16 +317,16 @@ static bool soften_row(const struct sdpa_problem *p, const struct block *b, stru
 static bool soften_in_stages(const struct sdpa_problem *p, const struct block *b, const struct lane *lane) {
     const struct key_span all = {0, p->key_length};
     bool has_nan = false;
-    emit(p, b, ATTN_STAGE_RAW, b->keys, lane->index);
+    emit(p, b, ATTN_STAGE_RAW, b->keys, lane);
     for (size_t row = 0; row < b->count && p->options.softcap > 0; row++)
         p->kernels->softcap(score_row(p, b, row), p->key_length, p->options.softcap);
-    emit(p, b, ATTN_STAGE_SOFTCAPPED, b->keys, lane->index);
+    emit(p, b, ATTN_STAGE_SOFTCAPPED, b->keys, lane);
     for (size_t row = 0; row < b->count; row++) {
         char *scores = score_row(p, b, row);
         mask_row(p, b, row, lane->states[row].span, all, scores, lane->mask_row);
         fill_outside(p, scores, row_keys(p, lane->states[row].span, all), -INFINITY);
     }
-    emit(p, b, ATTN_STAGE_MASKED, b->keys, lane->index);
+    emit(p, b, ATTN_STAGE_MASKED, b->keys, lane);
     for (size_t row = 0; row < b->count; row++)
         has_nan |= soften_row(p, b, &lane->states[row], score_row(p, b, row));
     return has_nan;
@@ -374,7 +377,7 @@ static void compute_held(const struct sdpa_problem *p, const struct block *b, co
     if (!is_empty(b->tail))
         multiply_keys(p, b, b->tail, at(p, b->scores, b->tail.begin));
     const bool has_nan = p->wants_stages && b->holds_rows ? soften_in_stages(p, b, lane) : soften_rows(p, b, lane);
-    emit(p, b, ATTN_STAGE_SOFTMAX, has_nan ? (struct key_span){0, p->key_length} : whole_span(b), lane->index);
+    emit(p, b, ATTN_STAGE_SOFTMAX, has_nan ? (struct key_span){0, p->key_length} : whole_span(b), lane);
     output_held(p, b);
 }
 

@@ -136,6 +136,24 @@ def test_rows_without_keys_are_warned_about(server):
     assert "1 query row" in answer["warnings"][0]["detail"]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("keys", [2, 300])
+def test_a_sink_that_takes_all_is_no_row_without_keys(server, dtype, keys):
+    answer = answer_of(
+        server,
+        {
+            "query": IDENTITY,
+            "key": [[1, 0]] * keys,
+            "sinks": [2000],
+            "attn_mask": [[False] * keys, [True] * keys],
+            "analyses": ["sink_mass", "entropy", "head_confidence"],
+            "dtype": dtype,
+        },
+    )
+    assert answer["analyses"] == {"sink_mass": [[0, 1]], "entropy": [[0, 0]], "head_confidence": [0]}
+    assert [warning["detail"] for warning in answer["warnings"]] == ["1 query row attends to nothing"]
+
+
 def test_window_sides_may_be_null_or_minus_one(server):
     request = {"query": IDENTITY, "window": {"left": None, "right": 0}}
     close(answer_of(server, request)["weights"]["average"][0], [1, 0])

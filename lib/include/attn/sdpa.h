@@ -86,6 +86,13 @@ struct attn_block {
     size_t key_begin;   /**< columns before are known to be masked out in all rows, and hold 0 or -Infinity */
     size_t key_end;     /**< so are this one and those behind it */
     size_t lane;        /**< the executor's lane that computed it */
+    /**
+     * The largest masked score of the first row, -Infinity where it attends to nothing; the next rows' stand
+     * row_maxima_stride bytes apart. With sinks in ATTN_STAGE_SOFTMAX, whose rows may underflow to zero; else NULL:
+     * there, rows that attend to nothing are those that are all zero.
+     */
+    const double *row_maxima;
+    size_t row_maxima_stride; /**< bytes */
 };
 
 /** Receives blocks. All heads of one (batch, query_begin) come in rising order of head, on one lane. */
