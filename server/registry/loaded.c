@@ -317,6 +317,15 @@ static bool adopt_tensors(struct loaded *loaded, struct attn_named_view *tensors
     return true;
 }
 
+/* It stands where it was said: in the query string or in the file. */
+static void blame_kv_heads(struct problem *problem, const struct registry_put_options *put_options) {
+    problem->pointer[0] = '\0';
+    if (put_options != NULL && put_options->num_kv_heads != NULL && put_options->num_kv_heads[0] != '\0')
+        snprintf(problem->parameter, sizeof problem->parameter, "num_kv_heads");
+    else
+        blame_metadata(problem, "num_kv_heads");
+}
+
 static bool resolve_layer(struct loaded *loaded, const struct registry_put_options *put_options,
                           struct problem *problem) {
     struct attn_named_view tensors[MOST_TENSORS];
@@ -334,6 +343,8 @@ static bool resolve_layer(struct loaded *loaded, const struct registry_put_optio
     struct model *model = &loaded->model;
     if (attn_layer_resolve(tensors, count, &config, &model->layer, &error) != ATTN_OK) {
         problem_from_attn(problem, &error);
+        if (strcmp(error.field, "num_kv_heads") == 0)
+            blame_kv_heads(problem, put_options);
         return false;
     }
     model->layers = 1;

@@ -30,7 +30,7 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + data
 
 
-def layer(width=4, num_heads="2", fill=0.5):
+def layer(width=4, num_heads="2", fill=0.5, **metadata):
     """An attention layer in the names of torch.nn.MultiheadAttention."""
     tensors = {
         "in_proj_weight": ((3 * width, width), [fill] * (3 * width * width)),
@@ -38,7 +38,8 @@ def layer(width=4, num_heads="2", fill=0.5):
         "out_proj.weight": ((width, width), [1.0 if i % (width + 1) == 0 else 0.0 for i in range(width * width)]),
         "out_proj.bias": ((width,), [0.0] * width),
     }
-    return safetensors(tensors, {"num_heads": num_heads} if num_heads else None)
+    metadata |= {"num_heads": num_heads} if num_heads else {}
+    return safetensors(tensors, metadata or None)
 
 
 def problem(answer, status, kind):
@@ -160,6 +161,10 @@ WHOLE = {"layers.0.self_attn.in_proj_weight": ((12, 4), [0.0] * 48)}
         (layer(), "?num_kv_heads", 422, "invalid-request", {"parameter": "num_kv_heads"}),
         (layer(), "?num_heads=0", 422, "invalid-request", {"parameter": "num_heads"}),
         (layer(), "?num_heads=4", 422, "invalid-request", {"parameter": "num_heads"}),
+        (layer(num_heads=None), "?num_heads=", 422, "invalid-request", {"parameter": "num_heads"}),
+        (layer(num_heads=None), "?num_heads=2&num_kv_heads=3", 422, "invalid-request",
+         {"parameter": "num_kv_heads", "pointer": None}),
+        (layer(num_kv_heads="3"), "", 422, "invalid-request", {"pointer": "/__metadata__/num_kv_heads"}),
         (layer(), "?norm_first=1", 422, "invalid-request", {"parameter": "norm_first"}),
         (layer(), "?num_heads=2&num_heads=2", 422, "invalid-request", {"parameter": "num_heads"}),
         (safetensors({}, {"num_heads": "2"}), "", 422, "invalid-request", {}),
