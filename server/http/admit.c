@@ -224,6 +224,16 @@ static void choose_id(struct request *request) {
     request->exchange.request_id = request->id;
 }
 
+/**
+ * Whether a body that the answer does not need is read, so that the connection can go on; any other ends it. One that
+ * is too large is never waited for, nor one that the client holds back until it is asked for.
+ */
+static bool drops_body(struct request *request) {
+    return !request->is_chunked && request->declared_length <= DROPPED_BODY_BYTES &&
+           request->exchange.problem.id != PROBLEM_BODY_TOO_LARGE &&
+           exchange_header(&request->exchange, "Expect") == NULL;
+}
+
 void request_admit(struct request *request, const char *version) {
     static bool (*const checks[])(struct request *) = {check_framing,     find_route,   authorize,   check_timeout,
                                                        check_expectation, check_coding, check_length};
@@ -238,8 +248,6 @@ void request_admit(struct request *request, const char *version) {
     if (request->exchange.problem.id == PROBLEM_NONE && request->exchange.response.status == 0) {
         return;
     }
-    /* Answered without its body: a small one is dropped, any other ends the connection. */
-    bool is_small = !request->is_chunked && request->declared_length <= DROPPED_BODY_BYTES;
     request->is_dropped_body = true;
-    request->must_close = request->must_close || (request->has_body && !is_small);
+    request->must_close = request->must_close || (request->has_body && !drops_body(request));
 }

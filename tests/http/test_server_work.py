@@ -149,6 +149,27 @@ def test_too_large_a_body_is_a_413_declared_chunked_or_expanded(start_server):
     assert post(server.client(), SMALL).status == 200
 
 
+@pytest.mark.parametrize("length", [1025, 60000, 1 << 30])
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
+def test_a_413_does_not_wait_for_the_body(start_server, length, expect):
+    client = start_server("--max-body", "1K").client()
+    client.send(f"POST /attention HTTP/1.1\r\nHost: a\r\n{expect}Content-Length: {length}\r\n\r\n".encode())
+    assert client._until(b"\r\n").startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_is_held_back_is_not_asked_for_where_the_answer_is_known(server):
+    client = server.client()
+    client.send(b"POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+    assert client._until(b"\r\n").startswith(b"HTTP/1.1 404 ")
+    assert b"Connection: close" in client._until(b"\r\n\r\n")
+
+
+def test_a_client_that_sent_too_large_a_body_reads_the_413(start_server):
+    server = start_server("--max-body", "1K")
+    for _ in range(50):
+        problem_of(post(server.client(), b" " * 60000), 413, "body-too-large")
+
+
 def test_a_body_that_comes_too_slowly_is_a_408(start_server):
     server = start_server("--read-timeout", 1)
     slow = server.client()
