@@ -71,7 +71,8 @@ openapi: ## Write server/routes/openapi.json anew from openapi.yaml (needs PyYAM
 	python3 server/routes/openapi_json.py
 
 .PHONY: run
-run: all ## Build and start the server on 127.0.0.1:8080
+run: all ## Build and start the server on 127.0.0.1:8080, with its models in models/
+	@mkdir -p models
 	$(BUILD)/attnd
 
 .PHONY: test-unit

@@ -7,12 +7,13 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import numpy
 import pytest
 
-from conftest import Server
+from conftest import ATTND, Server, wait_until
 
 TOP = pathlib.Path(__file__).parents[2]
 README = TOP / "README.md"
@@ -99,3 +100,20 @@ def test_the_upload_of_the_readme_makes_a_model(checkout, tmp_path):
     shutil.copy(folder / "models" / MODEL_FILES[0], folder / "layer.safetensors")
     answer = run(command_with("layer.safetensors"), port, tmp_path, folder)
     assert (answer["id"], answer["status"]) == ("my-layer", "ready"), answer
+
+
+def test_the_server_of_make_run_takes_uploads_in_a_fresh_checkout(checkout, tmp_path):
+    """There is no models/ before: git has none."""
+    log = tmp_path / "log"
+    command = ["make", "-s", "-f", TOP / "Makefile", "-o", "all", f"BUILD={ATTND.parent}", "run"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ATTND"))}
+    with log.open("w") as to:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=to, start_new_session=True,
+                                   env={**clean, "ATTND_LISTEN": "127.0.0.1:0"})
+    try:
+        port = wait_until(lambda: re.search(r"listening on http://127.0.0.1:(\d+)", log.read_text()), what="start")[1]
+        shutil.copy(checkout[0] / "models" / MODEL_FILES[0], tmp_path / "layer.safetensors")
+        assert run(command_with("-T layer.safetensors"), port, tmp_path, tmp_path)["id"] == "my-layer"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
