@@ -95,10 +95,14 @@ static void reload(struct attnd *attnd) {
 
 static bool open_keys(struct attnd *attnd, char *why, size_t why_capacity) {
     const char *path = attnd->config.api_keys;
+    char cause[400] = "";
     if (path == NULL || path[0] == '\0') {
         return true;
     }
-    attnd->server.keys = keys_open(path, why, why_capacity);
+    attnd->server.keys = keys_open(path, cause, sizeof cause);
+    if (attnd->server.keys == NULL) {
+        snprintf(why, why_capacity, "--api-keys: %s; allowed is a file of lines `KEY SCOPES [NAME] [rate=N/s]`", cause);
+    }
     return attnd->server.keys != NULL;
 }
 
@@ -117,11 +121,12 @@ static bool open_registry(struct attnd *attnd, char *why, size_t why_capacity) {
         .directory = config->models, .named = named, .named_count = config->model_count};
     attnd->server.registry = registry_create(&options, &problem);
     free(named);
-    snprintf(why, why_capacity, "%s", problem.detail);
+    snprintf(why, why_capacity, "--models: %s; allowed is a directory that can be read", problem.detail);
     return attnd->server.registry != NULL;
 }
 
-static bool start(struct attnd *attnd, char *why, size_t why_capacity) {
+/** @param status what to exit with where it fails: files that flags name and that are no good are bad values */
+static bool start(struct attnd *attnd, int *status, char *why, size_t why_capacity) {
     struct server *server = &attnd->server;
     const struct config *config = &attnd->config;
     server->config = config;
@@ -133,8 +138,13 @@ static bool start(struct attnd *attnd, char *why, size_t why_capacity) {
         snprintf(why, why_capacity, "out of memory or threads");
         return false;
     }
-    return open_keys(attnd, why, why_capacity) && open_registry(attnd, why, why_capacity) &&
-           http_create(server, why, why_capacity) != NULL;
+    *status = EXIT_BAD_SETTINGS;
+    if (!open_keys(attnd, why, why_capacity) || !open_registry(attnd, why, why_capacity) ||
+        !http_certificate_is_good(config, why, why_capacity)) {
+        return false;
+    }
+    *status = EXIT_FAILURE;
+    return http_create(server, why, why_capacity) != NULL;
 }
 
 static void stop(struct attnd *attnd) {
@@ -215,7 +225,7 @@ static int serve(struct attnd *attnd) {
 
 static int run(int argc, char **argv) {
     struct attnd attnd = {.signal_fd = -1};
-    char why[512] = "";
+    char why[640] = "";
     enum config_outcome outcome = config_read(&attnd.config, argc, argv);
     if (outcome != CONFIG_RUN) {
         return outcome == CONFIG_EXIT ? EXIT_SUCCESS : EXIT_BAD_SETTINGS;
@@ -227,7 +237,7 @@ static int run(int argc, char **argv) {
     /* Freed memory should go back to the system rather than stay in an arena a thread. */
     mallopt(M_ARENA_MAX, 2);
     int status = EXIT_FAILURE;
-    if (attnd.signal_fd < 0 || !start(&attnd, why, sizeof why)) {
+    if (attnd.signal_fd < 0 || !start(&attnd, &status, why, sizeof why)) {
         log_line(&attnd.log, LOG_ERROR, "cannot start: %s", why[0] != '\0' ? why : strerror(errno));
     } else {
         status = serve(&attnd);

@@ -32,6 +32,17 @@ static bool start_loops(struct http *http, char *why, size_t why_capacity) {
     return true;
 }
 
+static bool wants_tls(const struct config *config) {
+    return config->tls_cert != NULL && config->tls_cert[0] != '\0';
+}
+
+bool http_certificate_is_good(const struct config *config, char *why, size_t why_capacity) {
+    struct tls *tls = wants_tls(config) ? tls_create(config->tls_cert, config->tls_key, why, why_capacity) : NULL;
+    bool is_good = !wants_tls(config) || tls != NULL;
+    tls_destroy(tls);
+    return is_good;
+}
+
 struct http *http_create(struct server *server, char *why, size_t why_capacity) {
     const struct config *config = server->config;
     struct http *http = calloc(1, sizeof *http);
@@ -42,11 +53,10 @@ struct http *http_create(struct server *server, char *why, size_t why_capacity) 
     http->server = server;
     server->http = http;
     pthread_mutex_init(&http->active_lock, NULL);
-    bool wants_tls = config->tls_cert != NULL && config->tls_cert[0] != '\0';
-    if (wants_tls) {
+    if (wants_tls(config)) {
         http->tls = tls_create(config->tls_cert, config->tls_key, why, why_capacity);
     }
-    if ((wants_tls && http->tls == NULL) || !listeners_open(http, why, why_capacity) ||
+    if ((wants_tls(config) && http->tls == NULL) || !listeners_open(http, why, why_capacity) ||
         !start_loops(http, why, why_capacity)) {
         http_destroy(http);
         return NULL;

@@ -10,6 +10,9 @@
 
 struct http;
 
+/** Whether --tls-cert and --tls-key, where given, can be served. @return false with one line in `why` */
+bool http_certificate_is_good(const struct config *config, char *why, size_t why_capacity);
+
 /** Binds the listeners and starts the event threads; `server` must be complete. @return NULL with one line in `why`. */
 struct http *http_create(struct server *server, char *why, size_t why_capacity);
 /** Reads the certificate and its key again; on failure the old ones stay. True where there is no TLS. */

@@ -258,7 +258,7 @@ static void log_completed(struct request *request, enum MHD_RequestTerminationCo
         .model = exchange->model,
         .client = request->socket->peer,
         .key_name = request->key_name,
-        .traceparent = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "traceparent"),
+        .traceparent = exchange_header(exchange, "traceparent"),
         .problem = exchange->problem.id == PROBLEM_NONE ? NULL : problem_urn(exchange->problem.id),
         .status = status,
         .is_cut = code != MHD_REQUEST_TERMINATED_COMPLETED_OK,

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from client import Client
-from conftest import wait_until
+from conftest import ATTND, wait_until
 
 PROBLEM = "urn:attnd:problem:"
 
@@ -304,6 +304,15 @@ def test_keys_and_their_reload(start_server, tmp_path):
     server.signal(signal.SIGHUP)
     wait_until(lambda: server.get("/debug/requests", X_Api_Key="fresh-key-123").status == 200, what="the reload")
     assert server.get("/debug/requests", X_Api_Key="admin-key-123").status == 401
+
+
+@pytest.mark.parametrize("flag", ["--api-keys", "--models", "--tls-cert"])
+def test_a_file_that_is_not_there_is_a_bad_value(flag, tmp_path):
+    missing = str(tmp_path / "missing")
+    more = ["--tls-key", missing] if flag == "--tls-cert" else []
+    ended = subprocess.run([str(ATTND), "--listen", "127.0.0.1:0", flag, missing, *more], capture_output=True,
+                           text=True, timeout=20)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and missing in ended.stderr
 
 
 def make_certificate(folder, name):
