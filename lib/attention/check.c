@@ -145,6 +145,8 @@ static attn_status check_numbers(struct sdpa_problem *p, struct attn_error *erro
     p->scale = o->has_scale ? o->scale : 1 / sqrt((double)p->head_dim);
     if (!isfinite(p->scale))
         return attn_fail(error, ATTN_ERANGE, "scale", "expected a finite number, found %g", o->scale);
+    if (p->dtype == ATTN_FLOAT32) /* infinity times a product of 0 would be NaN */
+        p->scale = fmin(fmax(p->scale, -(double)FLT_MAX), (double)FLT_MAX);
     if (!isfinite(o->softcap) || o->softcap < 0)
         return attn_fail(error, ATTN_ERANGE, "softcap", "expected a finite number of at least 0, found %g", o->softcap);
     if (p->dtype == ATTN_FLOAT32 && o->softcap > 0) /* its reciprocal and itself must be numbers there */

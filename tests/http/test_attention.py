@@ -154,6 +154,14 @@ def test_a_sink_that_takes_all_is_no_row_without_keys(server, dtype, keys):
     assert [warning["detail"] for warning in answer["warnings"]] == ["1 query row attends to nothing"]
 
 
+@pytest.mark.parametrize("scale", [1e39, 1e300, 1e30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_scale_may_be_any_finite_number(server, scale, dtype):
+    request = {"query": IDENTITY, "weights": "per_head", "dtype": dtype}
+    assert answer_of(server, {**request, "scale": scale})["weights"]["per_head"] == [IDENTITY]
+    assert answer_of(server, {**request, "scale": -scale})["weights"]["per_head"] == [[[0, 1], [1, 0]]]
+
+
 def test_window_sides_may_be_null_or_minus_one(server):
     request = {"query": IDENTITY, "window": {"left": None, "right": 0}}
     close(answer_of(server, request)["weights"]["average"][0], [1, 0])
