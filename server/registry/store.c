@@ -24,7 +24,8 @@ static bool fail_disk(struct problem *problem, const char *what) {
     enum problem_id id = PROBLEM_INTERNAL;
     if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG || reason == ENOMEM)
         id = PROBLEM_NO_ROOM;
-    else if (reason == EROFS || reason == EACCES || reason == EPERM || reason == ENOTDIR || reason == EISDIR)
+    else if (reason == ENOENT || reason == EROFS || reason == EACCES || reason == EPERM || reason == ENOTDIR ||
+             reason == EISDIR)
         id = PROBLEM_CONFLICT;
     problem_set(problem, id, NULL, "%s: %s", what, strerror(reason));
     return false;

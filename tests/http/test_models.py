@@ -392,3 +392,13 @@ def test_a_client_that_goes_during_an_upload_leaves_nothing(service):
 def test_unknown_query_parameters_are_named(server):
     for method, path in [("GET", "/models?x=1"), ("GET", "/models/m?x=1"), ("DELETE", "/models/m?x=1")]:
         assert problem(server.request(method, path), 422, "invalid-request")["parameter"] == "x"
+
+
+def test_an_upload_after_the_directory_has_gone_is_a_conflict(start_server, tmp_path):
+    directory = tmp_path / "taken-away"
+    directory.mkdir()
+    server = start_server("--models", directory)
+    directory.rename(tmp_path / "elsewhere")
+    assert "No such file" in problem(put(server, "m", layer()), 409, "conflict")["detail"]
+    (tmp_path / "elsewhere").rename(directory)
+    assert put(server, "m", layer()).status == 201
