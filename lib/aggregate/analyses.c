@@ -259,8 +259,11 @@ static void consume_head_distance(struct attn_collector *collector, struct attn_
 static bool attends(const struct row *row, const struct attn_block *block, size_t index) {
     if (row->begin >= row->end)
         return false;
-    if (block->row_maxima != NULL)
-        return *(const double *)((const char *)block->row_maxima + index * block->row_maxima_stride) != -INFINITY;
+    if (block->row_maxima != NULL) {
+        double maximum;
+        memcpy(&maximum, (const char *)block->row_maxima + index * block->row_maxima_stride, sizeof maximum);
+        return maximum != -INFINITY;
+    }
     return row->loops->has_nonzero(live_weights(row), row->end - row->begin);
 }
 
