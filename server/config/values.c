@@ -190,11 +190,11 @@ void flag_clear(const struct flag *flag, struct config *config) {
     }
 }
 
-/* 1048576 as 1M, so that a range reads as it is typed. */
+/* 1048576 as 1M, so that a range reads as it is typed: with the units that are taken. */
 static void print_bytes(double bytes, char *text, size_t capacity) {
-    static const char *const units[] = {"", "K", "M", "G", "T", "P"};
+    static const char *const units[] = {"", "K", "M", "G"};
     size_t unit = 0;
-    while (unit < 5 && bytes >= 1024 && fmod(bytes, 1024) == 0) {
+    while (unit < 3 && bytes >= 1024 && fmod(bytes, 1024) == 0) {
         bytes /= 1024;
         unit++;
     }

@@ -75,6 +75,15 @@ static const char *read_line(char *line, struct key *key) {
     return NULL;
 }
 
+static bool is_known(const struct key *items, size_t count, const char *text) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(items[i].text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool add(struct key **items, size_t *count, const struct key *key) {
     struct key *grown = realloc(*items, (*count + 1) * sizeof *grown);
     if (grown == NULL) {
@@ -100,6 +109,9 @@ static bool read_file(const char *path, struct key **items, size_t *count, char 
             continue;
         }
         wrong = strchr(line, '\n') == NULL && !feof(file) ? "the line is too long" : read_line(line, &key);
+        if (wrong == NULL && is_known(*items, *count, key.text)) {
+            wrong = "this key stands here twice";
+        }
         if (wrong == NULL && !add(items, count, &key)) {
             wrong = "out of memory";
         }

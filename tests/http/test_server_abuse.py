@@ -236,6 +236,9 @@ def test_check_config_reads_the_keys(tmp_path):
     command = [ATTND, "check-config", "--models", tmp_path, "--api-keys", tmp_path / "keys"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2 and "line 3: expected scopes" in result.stderr
+    (tmp_path / "keys").write_text("secret-key-1 infer\nsecret-key-1 admin\n")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2 and "line 2: this key stands here twice" in result.stderr
     (tmp_path / "keys").write_text("secret-key-1 infer\n")
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 

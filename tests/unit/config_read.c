@@ -151,11 +151,11 @@ static const struct {
     {{"--workers=99999999999999999999999"},
      "attnd: --workers: \"99999999999999999999999\" is not allowed; allowed is a whole number from 1 to 1024\n"},
     {{"--max-body=1T"},
-     "attnd: --max-body: \"1T\" is not allowed; allowed is a whole number from 1 to 8P, with K, M or G "
+     "attnd: --max-body: \"1T\" is not allowed; allowed is a whole number from 1 to 8388608G, with K, M or G "
      "for powers of 1024\n"},
     {{"--memory=99999999999999999G"},
      "attnd: --memory: \"99999999999999999G\" is not allowed; allowed is a whole number "
-     "from 1M to 8P, with K, M or G for powers of 1024\n"},
+     "from 1M to 8388608G, with K, M or G for powers of 1024\n"},
     {{"--read-timeout=1e3"}, "attnd: --read-timeout: \"1e3\" is not allowed; allowed is seconds from 0.001 to 86400\n"},
     {{"--read-timeout=0"}, "attnd: --read-timeout: \"0\" is not allowed; allowed is seconds from 0.001 to 86400\n"},
     {{"--log-level=loud"}, "attnd: --log-level: \"loud\" is not allowed; allowed is debug, info, warn or error\n"},
