@@ -205,14 +205,6 @@ static attn_status check_ranks(struct roles *roles, struct attn_error *error) {
     return ATTN_OK;
 }
 
-/* Rows begin .. begin+count-1 of the first axis. */
-static struct attn_view first_axis_part(const struct attn_view *view, size_t begin, size_t count) {
-    struct attn_view part = *view;
-    part.data = (char *)view->data + (ptrdiff_t)begin * view->stride[0] * (ptrdiff_t)attn_dtype_bytes(view->dtype);
-    part.shape[0] = count;
-    return part;
-}
-
 /* Cuts a packed tensor into query's, key's and value's rows; where heads are grouped the last two are narrower. */
 static attn_status unpack(struct roles *roles, enum role packed, enum role first,
                           const struct attn_layer_config *config, struct attn_error *error) {
@@ -231,9 +223,9 @@ static attn_status unpack(struct roles *roles, enum role packed, enum role first
                          "expected a first axis that divides into %zu query and 2 times %zu key/value heads, found %s",
                          config->num_heads, kv_heads, attn_shape_text(found, view->rank, view->shape));
     const size_t dim = rows / all_heads, query_rows = config->num_heads * dim, key_rows = kv_heads * dim;
-    roles->views[first] = first_axis_part(view, 0, query_rows);
-    roles->views[first + 1] = first_axis_part(view, query_rows, key_rows);
-    roles->views[first + 2] = first_axis_part(view, query_rows + key_rows, key_rows);
+    roles->views[first] = attn_view_part(view, 0, 0, query_rows);
+    roles->views[first + 1] = attn_view_part(view, 0, query_rows, key_rows);
+    roles->views[first + 2] = attn_view_part(view, 0, query_rows + key_rows, key_rows);
     return ATTN_OK;
 }
 

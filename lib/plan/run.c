@@ -13,6 +13,7 @@
 #include "lib/attention/projection.h"
 #include "lib/plan/plan.h"
 #include "lib/tensor/error.h"
+#include "lib/tensor/shape.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -103,14 +104,6 @@ static struct attn_view split_input(const struct attn_view *input, size_t heads)
     return split;
 }
 
-/* Rows `begin` .. `begin + count` of axis 2. */
-static struct attn_view rows_of(const struct attn_view *view, size_t begin, size_t count) {
-    struct attn_view rows = *view;
-    rows.data = (char *)view->data + (ptrdiff_t)begin * view->stride[2] * (ptrdiff_t)attn_dtype_bytes(view->dtype);
-    rows.shape[2] = count;
-    return rows;
-}
-
 /* The (N, rows, heads * width) matrix behind a view that heads_of made. */
 static struct attn_view flat_of(const struct attn_view *heads) {
     return (struct attn_view){.data = heads->data,
@@ -176,8 +169,8 @@ static attn_status join(const struct run *run, const struct join *join, struct a
         return ATTN_OK;
     }
     *joined = heads_of(run, join->buffer, s->columns, s->kv_heads, join->width, s->kv_heads * join->width);
-    struct attn_view past = rows_of(joined, 0, s->past_length);
-    struct attn_view new_rows = rows_of(joined, s->past_length, s->new_length);
+    struct attn_view past = attn_view_part(joined, 2, 0, s->past_length);
+    struct attn_view new_rows = attn_view_part(joined, 2, s->past_length, s->new_length);
     if (s->past_length > 0)
         attn_view_convert(join->past, &past, NULL);
     if (run->plan->has_layer) {
@@ -399,7 +392,8 @@ static void copy_out(const struct attn_result_tensor *tensor, const struct attn_
 
 static void copy_all_out(const struct run *run, const struct attn_view *context) {
     size_t keys = run->plan->sizes.key_length;
-    struct attn_view present_key = rows_of(&run->key, 0, keys), present_value = rows_of(&run->value, 0, keys);
+    struct attn_view present_key = attn_view_part(&run->key, 2, 0, keys),
+                     present_value = attn_view_part(&run->value, 2, 0, keys);
     copy_out(run->internals[ATTN_INTERNAL_QUERY], &run->query);
     copy_out(run->internals[ATTN_INTERNAL_KEY], &run->key);
     copy_out(run->internals[ATTN_INTERNAL_VALUE], &run->value);

@@ -1,4 +1,4 @@
-/** @file shape.h Shapes as text, for error messages in all rooms of the library. */
+/** @file shape.h Shapes as text, parts of views and checked sizes, for all rooms of the library. */
 #ifndef LIB_TENSOR_SHAPE_H
 #define LIB_TENSOR_SHAPE_H
 
@@ -17,6 +17,14 @@ const char *attn_shape_text(char *text, int rank, const size_t *shape);
 static inline bool attn_shape_fits_memory(const size_t *shape, int rank) {
     size_t elements;
     return attn_size_product(shape, (size_t)rank, &elements) && elements <= (size_t)PTRDIFF_MAX >> 12;
+}
+
+/** @return the part begin .. begin+count-1 along an axis. */
+static inline struct attn_view attn_view_part(const struct attn_view *view, int axis, size_t begin, size_t count) {
+    struct attn_view part = *view;
+    part.data = (char *)view->data + (ptrdiff_t)begin * view->stride[axis] * (ptrdiff_t)attn_dtype_bytes(view->dtype);
+    part.shape[axis] = count;
+    return part;
 }
 
 /** Multiplies two sizes. @return false, leaving *product alone, if it overflows. */
