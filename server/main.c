@@ -1,5 +1,6 @@
 #include "server/base/clock.h"
 #include "server/config/commands.h"
+#include "server/config/models.h"
 #include "server/http/http.h"
 #include "server/http/keys.h"
 #include "server/http/log.h"
@@ -106,25 +107,6 @@ static bool open_keys(struct attnd *attnd, char *why, size_t why_capacity) {
     return attnd->server.keys != NULL;
 }
 
-static bool open_registry(struct attnd *attnd, char *why, size_t why_capacity) {
-    const struct config *config = &attnd->config;
-    struct problem problem = {0};
-    struct registry_named *named = calloc(config->model_count + 1, sizeof *named);
-    if (named == NULL) {
-        snprintf(why, why_capacity, "out of memory");
-        return false;
-    }
-    for (size_t i = 0; i < config->model_count; i++) {
-        named[i] = (struct registry_named){config->model[i].name, config->model[i].path};
-    }
-    const struct registry_options options = {
-        .directory = config->models, .named = named, .named_count = config->model_count};
-    attnd->server.registry = registry_create(&options, &problem);
-    free(named);
-    snprintf(why, why_capacity, "--models: %s; allowed is a directory that can be read", problem.detail);
-    return attnd->server.registry != NULL;
-}
-
 /** @param status what to exit with where it fails: files that flags name and that are no good are bad values */
 static bool start(struct attnd *attnd, int *status, char *why, size_t why_capacity) {
     struct server *server = &attnd->server;
@@ -139,7 +121,8 @@ static bool start(struct attnd *attnd, int *status, char *why, size_t why_capaci
         return false;
     }
     *status = EXIT_BAD_SETTINGS;
-    if (!open_keys(attnd, why, why_capacity) || !open_registry(attnd, why, why_capacity) ||
+    if (!open_keys(attnd, why, why_capacity) ||
+        (server->registry = config_open_registry(config, why, why_capacity)) == NULL ||
         !http_certificate_is_good(config, why, why_capacity)) {
         return false;
     }
@@ -251,7 +234,8 @@ int main(int argc, char **argv) {
         return healthcheck_command(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "check-config") == 0) {
-        return check_config_command(argc - 1, argv + 1, keys_file_is_good);
+        const struct config_checks checks = {keys_file_is_good, http_certificate_is_good};
+        return check_config_command(argc - 1, argv + 1, &checks);
     }
     return run(argc, argv);
 }

@@ -1,10 +1,8 @@
 #include "server/config/commands.h"
-#include "server/config/config.h"
-#include "server/registry/registry.h"
+#include "server/config/models.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,26 +30,9 @@ static bool check_directory(const char *path) {
     return false;
 }
 
-static bool check_certificate(const char *certificate, const char *key) {
-    gnutls_certificate_credentials_t credentials = NULL;
-    if (certificate == NULL)
-        return true;
-    if (gnutls_certificate_allocate_credentials(&credentials) < 0)
-        return false;
-    int status = gnutls_certificate_set_x509_key_file(credentials, certificate, key, GNUTLS_X509_FMT_PEM);
-    gnutls_certificate_free_credentials(credentials);
-    if (status >= 0)
-        return true;
-    fprintf(stderr,
-            "attnd: --tls-cert %s and --tls-key %s: %s; allowed are a PEM chain and the key that belongs to it\n",
-            certificate, key, gnutls_strerror(status));
-    return false;
-}
-
 static bool check_files(const struct config *config) {
     bool is_fine = check_readable("api-keys", config->api_keys) && check_readable("tls-cert", config->tls_cert) &&
-                   check_readable("tls-key", config->tls_key) && check_certificate(config->tls_cert, config->tls_key) &&
-                   check_directory(config->models);
+                   check_readable("tls-key", config->tls_key) && check_directory(config->models);
     for (size_t i = 0; i < config->model_count && is_fine; i++)
         is_fine = check_readable("model", config->model[i].path);
     return is_fine;
@@ -59,20 +40,13 @@ static bool check_files(const struct config *config) {
 
 /* The registry loads in a thread of its own, and says when it is done. */
 static struct registry *load_models(const struct config *config) {
-    struct problem problem = {.id = PROBLEM_NONE};
-    struct registry_named *named = calloc(config->model_count + 1, sizeof *named);
+    char why[512] = "";
     size_t failed;
-    if (named == NULL)
-        return NULL;
-    for (size_t i = 0; i < config->model_count; i++)
-        named[i] = (struct registry_named){config->model[i].name, config->model[i].path};
-    struct registry_options options = {config->models, named, config->model_count};
-    struct registry *registry = registry_create(&options, &problem);
+    struct registry *registry = config_open_registry(config, why, sizeof why);
     if (registry == NULL)
-        fprintf(stderr, "attnd: %s\n", problem.detail);
+        fprintf(stderr, "attnd: %s\n", why);
     while (registry != NULL && !registry_is_settled(registry, &failed))
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    free(named);
     return registry;
 }
 
@@ -96,19 +70,24 @@ static bool check_models(const struct config *config) {
     return is_fine;
 }
 
-int check_config_command(int argc, char **argv,
-                         bool (*keys_are_good)(const char *path, char *why, size_t why_capacity)) {
-    struct config config;
+/* What the server itself reads, by the server's own functions. */
+static bool check_contents(const struct config *config, const struct config_checks *checks) {
     char why[512] = "";
+    if (config->api_keys != NULL && !checks->keys_are_good(config->api_keys, why, sizeof why))
+        fprintf(stderr, "attnd: --api-keys: %s\n", why);
+    else if (!checks->certificate_is_good(config, why, sizeof why))
+        fprintf(stderr, "attnd: %s\n", why);
+    else
+        return true;
+    return false;
+}
+
+int check_config_command(int argc, char **argv, const struct config_checks *checks) {
+    struct config config;
     enum config_outcome outcome = config_read(&config, argc, argv);
     if (outcome != CONFIG_RUN)
         return outcome == CONFIG_EXIT ? 0 : 2;
-    bool is_fine = check_files(&config);
-    if (is_fine && config.api_keys != NULL && !keys_are_good(config.api_keys, why, sizeof why)) {
-        fprintf(stderr, "attnd: --api-keys: %s\n", why);
-        is_fine = false;
-    }
-    is_fine = is_fine && check_models(&config);
+    bool is_fine = check_files(&config) && check_contents(&config, checks) && check_models(&config);
     config_reset(&config);
     if (is_fine)
         puts("the settings are fine");

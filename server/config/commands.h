@@ -2,8 +2,7 @@
 #ifndef SERVER_CONFIG_COMMANDS_H
 #define SERVER_CONFIG_COMMANDS_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "server/config/config.h"
 
 /**
  * `attnd healthcheck [URL]`: asks /readyz of http://host:port, http://[::1]:port or unix:/path; without a URL, of the
@@ -12,12 +11,16 @@
  */
 int healthcheck_command(int argc, char **argv);
 
+/** How the server reads the files that settings name. All: false with one line in `why`. */
+struct config_checks {
+    bool (*keys_are_good)(const char *path, char *why, size_t why_capacity);
+    bool (*certificate_is_good)(const struct config *config, char *why, size_t why_capacity); /**< true without TLS */
+};
+
 /**
  * `attnd check-config [flags]`: reads settings, the files that they name, and the models.
- * @param keys_are_good  how the server reads the file of --api-keys: false with one line in `why`
  * @return 0 or 2: the exit code
  */
-int check_config_command(int argc, char **argv,
-                         bool (*keys_are_good)(const char *path, char *why, size_t why_capacity));
+int check_config_command(int argc, char **argv, const struct config_checks *checks);
 
 #endif

@@ -75,7 +75,9 @@ bool tls_reload(struct tls *tls, char *why, size_t why_capacity) {
     int status = identity == NULL ? GNUTLS_E_MEMORY_ERROR : identity_read(identity, tls->cert_path, tls->key_path);
     bool is_good = status == GNUTLS_E_SUCCESS && identity_fits(identity);
     if (!is_good) {
-        snprintf(why, why_capacity, "cannot use %s with %s: %s", tls->cert_path, tls->key_path,
+        snprintf(why, why_capacity,
+                 "--tls-cert %s and --tls-key %s: %s; allowed are a PEM chain and the key that belongs to it",
+                 tls->cert_path, tls->key_path,
                  status == GNUTLS_E_SUCCESS ? "the key is not the certificate's" : gnutls_strerror(status));
         if (identity != NULL) {
             identity_destroy(identity);

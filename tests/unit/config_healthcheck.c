@@ -1,5 +1,6 @@
 /* `attnd healthcheck` against small listeners of its own, and `attnd check-config`. */
 #include "server/config/commands.h"
+#include "server/http/http.h"
 #include "server/http/keys.h"
 #include <arpa/inet.h>
 #include <check.h>
@@ -136,9 +137,11 @@ START_TEST(urls_that_cannot_be_ones_are_unhealthy) {
 }
 END_TEST
 
+static const struct config_checks checks = {keys_file_is_good, http_certificate_is_good};
+
 static int check_config(const char *first, const char *second) {
     char *argv[] = {(char *)"check-config", (char *)first, (char *)second, NULL};
-    return check_config_command(first == NULL ? 1 : second == NULL ? 2 : 3, argv, keys_file_is_good);
+    return check_config_command(first == NULL ? 1 : second == NULL ? 2 : 3, argv, &checks);
 }
 
 START_TEST(check_config_reads_what_the_settings_name) {
