@@ -6,7 +6,7 @@ VERSION := $(shell sed -n 's/^\#define ATTN_VERSION "\(.*\)"/\1/p' lib/include/a
 OPT ?= -O3 -g
 SANITIZE ?=
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-LIB_PACKAGES := openblas
+LIB_PACKAGES := openblas jansson libpcre2-8 libutf8proc
 SERVER_PACKAGES := libmicrohttpd jansson zlib gnutls
 
 CPPFLAGS += -I. -Ilib/include -D_GNU_SOURCE

@@ -7,7 +7,9 @@
 
 #include "server/base/problem.h"
 #include <attn/layer.h>
+#include <attn/model.h>
 #include <attn/safetensors.h>
+#include <attn/tokenizer.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,15 +21,19 @@ enum model_status { MODEL_READY, MODEL_LOADING, MODEL_FAILED };
 /** A loaded model: immutable, counted. What is here stays valid until it is released. */
 struct model {
     const char *id;
-    const char *kind;         /**< "attention" */
-    const char *architecture; /**< "multi_head_attention" */
+    const char *kind;         /**< "attention" or "transformer" */
+    const char *architecture; /**< "multi_head_attention", or config.json's ("BertModel") */
     enum model_status status;
     const char *reason; /**< MODEL_FAILED: why */
     bool is_read_only;
     size_t layers, heads, kv_heads, hidden_size, max_positions, parameters, bytes;
-    const char *dtype; /**< of the file's weights: "float32" … or "mixed" */
-    struct attn_layer layer;
-    const struct attn_safetensors *file;
+    const char *dtype;                      /**< of the file's weights: "float32" … or "mixed" */
+    struct attn_layer layer;                /**< of kind "attention" */
+    const struct attn_safetensors *file;    /**< likewise; of a state dict too */
+    const struct attn_model *transformer;   /**< of kind "transformer"; else NULL */
+    const struct attn_tokenizer *tokenizer; /**< of a transformer that has one; else NULL */
+    const char *tokenizer_reason; /**< why a transformer's tokenizer could not be used; NULL where it could, or there is
+                                       none */
 };
 
 /** A file served under a name, read-only. */
@@ -79,6 +85,7 @@ struct registry_condition {
 /** What the query string may add to the file's metadata; "" or NULL: not given. */
 struct registry_put_options {
     const char *num_heads, *num_kv_heads, *add_zero_attn;
+    const char *norm_first, *activation; /**< of a whole nn.TransformerEncoder or nn.Transformer */
 };
 /**
  * Makes the uploaded file the model: checked, fsynced, renamed, directory fsynced. A crash leaves the old or the new.

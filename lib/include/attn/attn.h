@@ -8,11 +8,13 @@
 #include <attn/aggregate.h>
 #include <attn/execution.h>
 #include <attn/layer.h>
+#include <attn/model.h>
 #include <attn/plan.h>
 #include <attn/result.h>
 #include <attn/safetensors.h>
 #include <attn/sdpa.h>
 #include <attn/status.h>
 #include <attn/tensor.h>
+#include <attn/tokenizer.h>
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <attn/aggregate.h>
 #include <attn/layer.h>
+#include <attn/model.h>
 #include <attn/result.h>
 #include <attn/sdpa.h>
 
@@ -69,6 +70,24 @@ ATTN_API attn_status attn_plan_create(struct attn_plan **plan, const struct attn
 /** The same for weights computed elsewhere: forms and analyses of them, across layers too (rollout, flow). */
 ATTN_API attn_status attn_plan_create_given(struct attn_plan **plan, const struct attn_given *given,
                                             const struct attn_want *want, struct attn_error *error);
+
+/**
+ * The same for a whole model over text ids, embeddings, pictures or speech. Layers' tensors carry their layer (and
+ * their stack where the model has several), in the order encoder, decoder, cross; `layers`, `heads` and `pairs` choose
+ * within each wanted stack, and layers behind the last that is needed are not run. `output` is the last hidden state
+ * (the decoder's, with `encoder_output` beside it), `embedding` what pooling makes of it; `predictions` has ids as
+ * indices and probabilities as values, (N, L, k), likeliest first. Rollout and flow go over all layers of the one
+ * wanted self-attention stack. In rows and columns of padding, weights and outputs are 0.
+ *
+ * @param model  must outlive the plan
+ * @param inputs views are read when the plan runs; ids are checked here
+ * @return as attn_plan_create; error->field also "input_ids/0/3", "attention_mask", "token_type_ids", "inputs_embeds",
+ *         "pixel_values", "input_features", "decoder_input_ids", "decoder_attention_mask", "decoder_inputs_embeds",
+ *         "stacks", "pooling", "predictions", "layers/1", "pairs/0". Thread safe.
+ */
+ATTN_API attn_status attn_plan_create_model(struct attn_plan **plan, const struct attn_model *model,
+                                            const struct attn_model_inputs *inputs, const struct attn_want *want,
+                                            const struct attn_model_want *model_want, struct attn_error *error);
 
 /** What running the plan takes. Thread safe. */
 ATTN_API struct attn_plan_cost attn_plan_cost(const struct attn_plan *plan);

@@ -17,17 +17,20 @@ typedef enum attn_group {
     ATTN_GROUP_WEIGHTS,   /**< a form of the weights */
     ATTN_GROUP_ANALYSIS,  /**< an analysis */
     ATTN_GROUP_INTERNALS, /**< query, key, value, context, logsumexp, max_score */
-    ATTN_GROUP_EXTRA      /**< present_key, present_value, pca_loadings, explained_variance_ratio */
+    ATTN_GROUP_EXTRA      /**< present_key, present_value, pca_loadings, explained_variance_ratio; of models
+                               encoder_output, embedding, predictions */
 } attn_group;
 
 /** One tensor of a result. */
 struct attn_result_tensor {
     attn_group group;         /**< where it belongs */
     const char *name;         /**< "output", "average", "per_head", "entropy", "present_key" …; static storage */
-    int layer;                /**< position in the layers axis, or -1 where there is none */
+    int stack;                /**< an attn_stack where a model has several, or -1 */
+    int layer;                /**< position in the layers axis (within its stack), or -1 where there is none */
     int head;                 /**< the head of an entry of `pairs`, or -1 */
     struct attn_view values;  /**< without the batch axis where the inputs had none */
-    struct attn_view indices; /**< int64, of the shape of values: top-k's keys; data NULL otherwise */
+    struct attn_view indices; /**< int64, of the shape of values: top-k's keys, the ids of predictions; data NULL
+                                   otherwise */
 };
 
 /** The sizes a computation works with, in the letters of tensor.h. */
@@ -53,7 +56,7 @@ struct attn_warning {
 struct attn_result {
     struct attn_dims dims;                           /**< sizes of the inputs */
     size_t tensor_count;                             /**< entries of tensors */
-    struct attn_result_tensor *tensors;              /**< names are unique within a group, layer and head */
+    struct attn_result_tensor *tensors;              /**< names are unique within a group, stack, layer and head */
     size_t warning_count;                            /**< entries of warnings */
     struct attn_warning warnings[ATTN_MAX_WARNINGS]; /**< what is legal and probably a mistake */
     void *memory;                                    /**< private */
