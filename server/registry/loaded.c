@@ -219,7 +219,7 @@ static bool read_setting(const struct loaded *loaded, struct setting *setting, s
 
 static bool read_layer_config(const struct loaded *loaded, const struct registry_put_options *put_options,
                               struct attn_layer_config *config, struct problem *problem) {
-    static const struct registry_put_options nothing = {NULL, NULL, NULL};
+    static const struct registry_put_options nothing = {.num_heads = NULL};
     static const char heads_allowed[] = "a whole number from 1 to 1000000";
     const struct registry_put_options *options = put_options != NULL ? put_options : &nothing;
     struct setting heads = {"num_heads", heads_allowed, options->num_heads, parse_heads, 0};
