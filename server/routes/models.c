@@ -171,8 +171,9 @@ enum exchange_outcome models_put(struct exchange *exchange) {
         return EXCHANGE_DONE;
     if (exchange->may_defer)
         return EXCHANGE_DEFER;
-    struct registry_put_options options = {exchange_query(exchange, names[0]), exchange_query(exchange, names[1]),
-                                           exchange_query(exchange, names[2])};
+    struct registry_put_options options = {.num_heads = exchange_query(exchange, names[0]),
+                                           .num_kv_heads = exchange_query(exchange, names[1]),
+                                           .add_zero_attn = exchange_query(exchange, names[2])};
     struct registry_condition condition = condition_of(exchange);
     const struct model *model = registry_put(registry_of(exchange), id, exchange->body_path, &options, &condition,
                                              &replaced, &exchange->problem);
