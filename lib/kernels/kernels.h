@@ -13,6 +13,7 @@
 #ifndef LIB_KERNELS_KERNELS_H
 #define LIB_KERNELS_KERNELS_H
 
+#include "lib/kernels/packed.h"
 #include <attn/tensor.h>
 
 /** One matrix product. Strides are elements between rows; columns are contiguous. */
@@ -63,6 +64,10 @@ struct attn_row_kernels {
     void (*product_transposed)(const struct attn_product *product);
     /** out (rows, columns) = factor * left (rows, depth) . right (depth, columns), likewise. */
     void (*product_plain)(const struct attn_product *product);
+    /** row = activation(row), as attn_activate says. */
+    void (*activate)(attn_activation activation, void *row, size_t count);
+    /** out = norm(in), one row of `width` elements; out may be in. */
+    void (*normalise)(const struct attn_norm *norm, size_t width, const void *in, void *out);
 };
 
 /** One instruction set. */

@@ -2,7 +2,7 @@
  * The meaning of every kernel, for one type. The including file defines
  *     REAL         float or double
  *     REAL_LOWEST  its lowest finite value
- *     REAL_EXP, REAL_TANH, REAL_FMA  the C library's functions
+ *     REAL_EXP, REAL_TANH, REAL_ERFC, REAL_FMA  the C library's functions
  *     ROWS         the name of the table
  * Plain loops on purpose: the vectorised tables are tested against these.
  */
@@ -165,6 +165,61 @@ static void product_plain(const struct attn_product *p) {
     }
 }
 
+/* 1 / (1 + exp(-x)), without overflow. */
+static REAL sigmoid(REAL x) {
+    if (x >= 0)
+        return 1 / (1 + REAL_EXP(-x));
+    const REAL e = REAL_EXP(x);
+    return e / (1 + e);
+}
+
+static REAL activated(attn_activation activation, REAL x) {
+    switch (activation) {
+    case ATTN_ACTIVATION_RELU:
+        return x < 0 ? 0 : x;
+    case ATTN_ACTIVATION_GELU: /* Phi(x) by erfc, which keeps its digits where Phi is small */
+        return x * ((REAL)0.5 * REAL_ERFC(x * (REAL)-0.70710678118654752440));
+    case ATTN_ACTIVATION_GELU_TANH: /* (1 + tanh(u)) / 2 is sigmoid(2 u); 2 sqrt(2 / pi) */
+        return x * sigmoid((REAL)1.5957691216057307117 * REAL_FMA((REAL)0.044715 * x * x, x, x));
+    case ATTN_ACTIVATION_GELU_QUICK:
+        return x * sigmoid((REAL)1.702 * x);
+    case ATTN_ACTIVATION_SILU:
+        return x * sigmoid(x);
+    case ATTN_ACTIVATION_TANH:
+        return REAL_TANH(x);
+    case ATTN_ACTIVATION_NONE:
+    case ATTN_ACTIVATION_COUNT:
+        break;
+    }
+    return x;
+}
+
+static void row_activate(attn_activation activation, void *row, size_t count) {
+    REAL *x = row;
+    if (activation == ATTN_ACTIVATION_NONE)
+        return;
+    for (size_t i = 0; i < count; i++)
+        x[i] = activated(activation, x[i]);
+}
+
+/* Two passes over the row: the mean first, then the squares of what is left of it. */
+static void row_normalise(const struct attn_norm *norm, size_t width, const void *in, void *out) {
+    const REAL *x = in, *weight = norm->weight, *bias = norm->bias;
+    REAL *to = out;
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < width; i++)
+        sum += (double)x[i];
+    const REAL mean = norm->centres ? (REAL)(sum / (double)width) : 0;
+    for (size_t i = 0; i < width; i++)
+        squares += (double)(x[i] - mean) * (double)(x[i] - mean);
+    const REAL factor = (REAL)(1 / sqrt(squares / (double)width + norm->epsilon));
+    for (size_t i = 0; i < width; i++) {
+        const REAL scaled = (x[i] - mean) * factor;
+        const REAL by = weight != NULL ? weight[i] + (REAL)norm->weight_plus : 1;
+        to[i] = bias != NULL ? scaled * by + bias[i] : scaled * by;
+    }
+}
+
 const struct attn_row_kernels ROWS = {
     .maximum = row_maximum,
     .exponentials = row_exponentials,
@@ -181,4 +236,6 @@ const struct attn_row_kernels ROWS = {
     .combine_nonzero = row_combine_nonzero,
     .product_transposed = product_transposed,
     .product_plain = product_plain,
+    .activate = row_activate,
+    .normalise = row_normalise,
 };

@@ -1,0 +1,199 @@
+/* Packed products with all that may follow them, against sums in long double. */
+#include "lib/kernels/packed.h"
+#include "lib/kernels/kernels.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned random_state = 7;
+
+static float random_float(void) {
+    random_state = random_state * 1664525U + 1013904223U;
+    return (float)(random_state >> 8) / (float)(1 << 23) - 1;
+}
+
+static float *random_floats(size_t count) {
+    float *data = malloc((count + 1) * sizeof *data);
+    ck_assert_ptr_nonnull(data);
+    for (size_t i = 0; i < count; i++)
+        data[i] = random_float();
+    return data;
+}
+
+static long double activated(attn_activation activation, long double x) {
+    switch (activation) {
+    case ATTN_ACTIVATION_RELU:
+        return x < 0 ? 0 : x;
+    case ATTN_ACTIVATION_GELU:
+        return x * erfcl(x * -0.70710678118654752440084436210484903928L) / 2;
+    case ATTN_ACTIVATION_GELU_TANH: {
+        const long double u = 0.79788456080286535587989211986876373695L * (x + 0.044715L * x * x * x);
+        return x / (1 + expl(-2 * u));
+    }
+    case ATTN_ACTIVATION_GELU_QUICK:
+        return x / (1 + expl(-1.702L * x));
+    case ATTN_ACTIVATION_SILU:
+        return x / (1 + expl(-x));
+    case ATTN_ACTIVATION_TANH:
+        return tanhl(x);
+    case ATTN_ACTIVATION_NONE:
+    case ATTN_ACTIVATION_COUNT:
+        break;
+    }
+    return x;
+}
+
+/* One product and what is to follow it. */
+struct layout {
+    size_t rows, out, in;
+    attn_dtype dtype;
+    attn_activation activation;
+    bool has_bias, has_gate, has_residual, adds_in_place;
+};
+enum { PAD = 5 };
+
+static long double expected(const struct layout *c, const struct attn_linear *l, const float *weight,
+                            const float *residual, size_t row, size_t column) {
+    long double sum = l->bias != NULL ? (long double)l->bias[column] : 0;
+    for (size_t d = 0; d < c->in; d++)
+        sum += (long double)l->left[row * (size_t)l->left_stride + d] * (long double)weight[column * c->in + d];
+    sum = activated(l->activation, sum);
+    if (l->gate != NULL)
+        sum *= (long double)l->gate[row * (size_t)l->gate_stride + column];
+    return residual != NULL ? sum + (long double)residual[row * (c->out + PAD) + column] : sum;
+}
+
+/* The weight as the packed one is to see it, and as float32, exactly. */
+static struct attn_view weight_of(const struct layout *c, float **weight) {
+    *weight = random_floats(c->out * c->in);
+    struct attn_view plain = {
+        .data = *weight, .dtype = ATTN_FLOAT32, .rank = 2, .shape = {c->out, c->in}, .stride = {(ptrdiff_t)c->in, 1}};
+    struct attn_view typed = plain;
+    typed.dtype = c->dtype;
+    typed.data = malloc((c->out * c->in + 1) * sizeof(float));
+    ck_assert_ptr_nonnull(typed.data);
+    ck_assert_int_eq(attn_view_convert(&plain, &typed, NULL), ATTN_OK);
+    ck_assert_int_eq(attn_view_convert(&typed, &plain, NULL), ATTN_OK);
+    return typed;
+}
+
+static void check_layout(const struct layout *c) {
+    float *weight;
+    struct attn_view view = weight_of(c, &weight);
+    struct attn_packed *packed;
+    ck_assert_int_eq(attn_packed_create(&packed, &view), ATTN_OK);
+    ck_assert_uint_ge(attn_packed_bytes(packed), c->out * c->in * attn_dtype_bytes(c->dtype));
+    const size_t out_stride = c->out + PAD, left_stride = c->in + PAD;
+    float *left = random_floats(c->rows * left_stride), *bias = random_floats(c->out);
+    float *gate = random_floats(c->rows * out_stride), *residual = random_floats(c->rows * out_stride);
+    float *out = random_floats(c->rows * out_stride), *before = malloc((c->rows * out_stride + 1) * sizeof *before);
+    ck_assert_ptr_nonnull(before);
+    if (c->adds_in_place)
+        memcpy(out, residual, c->rows * out_stride * sizeof *out);
+    memcpy(before, out, c->rows * out_stride * sizeof *out);
+    const struct attn_linear linear = {
+        .rows = c->rows,
+        .left = left,
+        .left_stride = (ptrdiff_t)left_stride,
+        .bias = c->has_bias ? bias : NULL,
+        .activation = c->activation,
+        .gate = c->has_gate ? gate : NULL,
+        .gate_stride = (ptrdiff_t)out_stride,
+        .residual = !c->has_residual   ? NULL
+                    : c->adds_in_place ? out
+                                       : residual,
+        .residual_stride = (ptrdiff_t)out_stride,
+        .out = out,
+        .out_stride = (ptrdiff_t)out_stride,
+    };
+    ck_assert_int_eq(attn_packed_apply(packed, &linear, NULL), ATTN_OK);
+    const long double tolerance = 0x1p-23L * (long double)(c->in + 8);
+    for (size_t i = 0; i < c->rows; i++)
+        for (size_t j = 0; j < out_stride; j++) {
+            const long double found = (long double)out[i * out_stride + j];
+            const long double wanted = j >= c->out
+                                           ? (long double)before[i * out_stride + j]
+                                           : expected(c, &linear, weight, c->has_residual ? residual : NULL, i, j);
+            ck_assert_msg(fabsl(found - wanted) <= (j >= c->out ? 0 : tolerance),
+                          "%zu x %zu x %zu, dtype %d, activation %d (%zu, %zu): %.9Lg, not %.9Lg", c->rows, c->out,
+                          c->in, (int)c->dtype, (int)c->activation, i, j, found, wanted);
+        }
+    attn_packed_destroy(packed);
+    free(view.data);
+    free(weight);
+    free(left);
+    free(bias);
+    free(gate);
+    free(residual);
+    free(out);
+    free(before);
+}
+
+START_TEST(packed_products_are_right_at_awkward_sizes) {
+    static const size_t sizes[][3] = {{1, 1, 1},     {1, 33, 7},   {2, 31, 64},  {3, 32, 100}, {5, 65, 17},
+                                      {7, 16, 300},  {13, 40, 33}, {14, 8, 257}, {15, 64, 16}, {29, 100, 50},
+                                      {43, 33, 257}, {130, 70, 9}, {1, 5, 0},    {0, 5, 5},    {5, 0, 5}};
+    static const attn_dtype dtypes[] = {ATTN_FLOAT32, ATTN_FLOAT16, ATTN_BFLOAT16};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++)
+            for (unsigned parts = 0; parts < 12; parts++) {
+                const struct layout c = {.rows = sizes[s][0],
+                                         .out = sizes[s][1],
+                                         .in = sizes[s][2],
+                                         .dtype = dtypes[d],
+                                         .activation = (attn_activation)(parts % ATTN_ACTIVATION_COUNT),
+                                         .has_bias = (parts & 1U) != 0,
+                                         .has_gate = (parts & 2U) != 0,
+                                         .has_residual = parts >= 4,
+                                         .adds_in_place = parts >= 8};
+                check_layout(&c);
+            }
+}
+END_TEST
+
+START_TEST(weights_may_be_strided_any_way) {
+    enum { OUT = 37, IN = 21, ROWS = 6 };
+    float *weight = random_floats(OUT * IN), *left = random_floats(ROWS * IN), out[ROWS * OUT];
+    struct attn_view turned = {
+        .data = weight, .dtype = ATTN_FLOAT32, .rank = 2, .shape = {OUT, IN}, .stride = {1, OUT}};
+    struct attn_packed *packed;
+    ck_assert_int_eq(attn_packed_create(&packed, &turned), ATTN_OK);
+    const struct attn_linear linear = {.rows = ROWS, .left = left, .left_stride = IN, .out = out, .out_stride = OUT};
+    ck_assert_int_eq(attn_packed_apply(packed, &linear, NULL), ATTN_OK);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < OUT; j++) {
+            double sum = 0;
+            for (size_t d = 0; d < IN; d++)
+                sum += (double)left[i * IN + d] * (double)weight[d * OUT + j];
+            ck_assert_double_eq_tol((double)out[i * OUT + j], sum, 1e-5);
+        }
+    attn_packed_destroy(packed);
+    free(weight);
+    free(left);
+}
+END_TEST
+
+START_TEST(weights_that_are_not_floating_are_refused) {
+    int64_t weight[4] = {0};
+    struct attn_view view = {.data = weight, .dtype = ATTN_INT64, .rank = 2, .shape = {2, 2}, .stride = {2, 1}};
+    struct attn_packed *packed;
+    ck_assert_int_eq(attn_packed_create(&packed, &view), ATTN_EDTYPE);
+    attn_packed_destroy(NULL);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("kernels_packed");
+    TCase *tests = tcase_create("packed");
+    tcase_add_test(tests, packed_products_are_right_at_awkward_sizes);
+    tcase_add_test(tests, weights_may_be_strided_any_way);
+    tcase_add_test(tests, weights_that_are_not_floating_are_refused);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed > 0;
+}
