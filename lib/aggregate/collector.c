@@ -40,6 +40,7 @@ static struct attn_tensor_spec *add_spec(const struct attn_collect *collect, str
                                       .dtype = collect->dtype,
                                       .name = name,
                                       .field = field,
+                                      .stack = collect->stack,
                                       .layer = collect->layer,
                                       .head = collect->head};
     return spec;

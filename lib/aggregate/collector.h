@@ -29,7 +29,7 @@ struct attn_collect {
     size_t components;
     attn_fusion fusion;
     const double *head_weights; /**< (chosen_count), of sum 1 */
-    int layer, head;            /**< labels of the tensors */
+    int stack, layer, head;     /**< labels of the tensors */
 };
 
 /** The most tensors of one collection. */

@@ -110,7 +110,7 @@ attn_status attn_result_create(struct attn_result **result, const struct attn_te
     for (size_t i = 0; i < count; i++) {
         const struct attn_tensor_spec *spec = &specs[i];
         tensors[i] = (struct attn_result_tensor){
-            .group = spec->group, .name = spec->name, .layer = spec->layer, .head = spec->head};
+            .group = spec->group, .name = spec->name, .stack = spec->stack, .layer = spec->layer, .head = spec->head};
         tensors[i].values = place(&next, spec, spec->dtype, has_batch);
         if (spec->has_indices)
             tensors[i].indices = place(&next, spec, ATTN_INT64, has_batch);

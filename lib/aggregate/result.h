@@ -9,8 +9,8 @@ struct attn_tensor_spec {
     attn_group group;
     attn_dtype dtype;
     const char *name;
-    const char *field; /**< what in the request asked for it, for errors */
-    int layer, head;
+    const char *field;      /**< what in the request asked for it, for errors */
+    int stack, layer, head; /**< -1 where it does not apply */
     int rank;
     size_t shape[4];
     bool has_indices;

@@ -252,6 +252,22 @@ static attn_status take_padding(struct sdpa_problem *p, struct attn_error *error
     return attn_view_broadcast(mask, 2, shape, "key_padding_mask", &p->padding, error);
 }
 
+static attn_status take_query_mask(struct sdpa_problem *p, struct attn_error *error) {
+    const struct attn_view *mask = &p->options.query_mask;
+    if (mask->data == NULL)
+        return ATTN_OK;
+    if (mask->dtype != ATTN_BOOL && mask->dtype != ATTN_UINT8)
+        return attn_fail(error, ATTN_EDTYPE, "query_mask", "expected bool or uint8, found %s",
+                         attn_dtype_name(mask->dtype));
+    const size_t shape[] = {p->batch, p->query_length};
+    const bool lacks_batch = mask->rank == 1 && p->batch == 1;
+    const attn_status status = lacks_batch ? check_shape(mask, 1, shape + 1, "query_mask", error)
+                                           : check_shape(mask, 2, shape, "query_mask", error);
+    if (status != ATTN_OK)
+        return status;
+    return attn_view_broadcast(mask, 2, shape, "query_mask", &p->query_mask, error);
+}
+
 static void take_wishes(struct sdpa_problem *p) {
     const struct attn_sdpa_options *o = &p->options;
     for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++) {
@@ -261,7 +277,8 @@ static void take_wishes(struct sdpa_problem *p) {
     }
     p->holds_rows = p->wants_sinks || p->result.weights.data != NULL;
     p->has_ranges = o->is_causal || o->window_left >= 0 || o->window_right >= 0 || o->key_lengths.data != NULL ||
-                    o->segment_ids.data != NULL || p->mask.data != NULL || p->padding.data != NULL;
+                    o->segment_ids.data != NULL || p->mask.data != NULL || p->padding.data != NULL ||
+                    p->query_mask.data != NULL;
 }
 
 attn_status attn_sdpa_resolve(struct sdpa_problem *p, const struct attn_view *query, const struct attn_view *key,
@@ -280,7 +297,7 @@ attn_status attn_sdpa_resolve(struct sdpa_problem *p, const struct attn_view *qu
     take_sizes(p);
     if ((status = check_result(p, error)) != ATTN_OK || (status = check_numbers(p, error)) != ATTN_OK ||
         (status = check_lists(p, error)) != ATTN_OK || (status = take_mask(p, error)) != ATTN_OK ||
-        (status = take_padding(p, error)) != ATTN_OK)
+        (status = take_padding(p, error)) != ATTN_OK || (status = take_query_mask(p, error)) != ATTN_OK)
         return status;
     take_wishes(p);
     attn_sdpa_plan_blocks(p);
@@ -358,7 +375,8 @@ static double visible_pairs(const struct sdpa_problem *p, size_t batch) {
         item = attn_sdpa_item_span(p, batch);
     for (size_t row = 0; row < p->query_length; row += step, rows++) {
         struct key_span span = attn_sdpa_row_span_within(p, batch, row, item);
-        pairs += (double)(span.end - span.begin + p->options.unmasked_tail);
+        if (!attn_sdpa_is_padding(span))
+            pairs += (double)(span.end - span.begin + p->options.unmasked_tail);
     }
     return pairs * (double)p->query_length / rows;
 }

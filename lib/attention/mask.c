@@ -123,8 +123,18 @@ static struct key_span leave_padding_out(struct key_span span, struct key_span i
     return span.begin < span.end ? span : (struct key_span){0, 0};
 }
 
+static bool is_padding_row(const struct sdpa_problem *p, size_t batch, size_t row) {
+    const struct attn_view *mask = &p->query_mask;
+    if (mask->data == NULL)
+        return false;
+    const ptrdiff_t at = (ptrdiff_t)batch * mask->stride[0] + (ptrdiff_t)row * mask->stride[1];
+    return ((const uint8_t *)mask->data)[at] == 0;
+}
+
 struct key_span attn_sdpa_row_span_within(const struct sdpa_problem *p, size_t batch, size_t row,
                                           struct key_span item) {
+    if (is_padding_row(p, batch, row))
+        return SDPA_NO_KEYS;
     struct key_span span = range_of_rules(p, batch, row);
     if (p->padding.data != NULL)
         span = leave_padding_out(span, item);

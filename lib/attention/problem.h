@@ -17,6 +17,9 @@ struct key_span {
     size_t begin, end;
 };
 
+/** The span of a row that is padding: it sees no key, not even of the unmasked tail. */
+#define SDPA_NO_KEYS ((struct key_span){SIZE_MAX, SIZE_MAX})
+
 struct sdpa_problem {
     const struct attn_row_kernels *kernels;
     attn_dtype dtype;
@@ -27,6 +30,7 @@ struct sdpa_problem {
     struct attn_sdpa_options options;
     struct attn_view mask;             /**< (N, H, L, up to M) by strides; data NULL: none */
     struct attn_view padding;          /**< (N, M) by strides; data NULL: none */
+    struct attn_view query_mask;       /**< (N, L) by strides; data NULL: no row is padding */
     bool has_ranges;                   /**< some rule hides keys by their place alone */
     const struct key_span *item_spans; /**< (N) of padding masks; NULL: not prepared */
     const struct key_span *row_spans;  /**< (N, L); NULL: not prepared */
@@ -60,6 +64,11 @@ static inline long long view_integer(const struct attn_view *view, size_t i, siz
 /** @return element i of a floating view of rank 1. */
 double attn_view_real(const struct attn_view *view, size_t i);
 
+/** @return whether a span is SDPA_NO_KEYS. */
+static inline bool attn_sdpa_is_padding(struct key_span span) {
+    return span.begin == SIZE_MAX;
+}
+
 /** @return whether a row's span takes a look at a mask or at segments, key by key. */
 bool attn_sdpa_spans_are_dear(const struct sdpa_problem *problem);
 
@@ -74,7 +83,10 @@ struct key_span attn_sdpa_item_span(const struct sdpa_problem *problem, size_t b
 struct key_span attn_sdpa_row_span_within(const struct sdpa_problem *problem, size_t batch, size_t row,
                                           struct key_span item);
 
-/** The masked keys that query `row` of batch item `batch` may see as far as their places say (and padding at ends). */
+/**
+ * The masked keys that query `row` of batch item `batch` may see as far as their places say (and padding at ends);
+ * SDPA_NO_KEYS for a row that is padding.
+ */
 struct key_span attn_sdpa_row_span(const struct sdpa_problem *problem, size_t batch, size_t row);
 
 /**

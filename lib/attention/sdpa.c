@@ -30,6 +30,7 @@ _Static_assert(sizeof(struct row_state) == SDPA_STATE_BYTES, "a lane's scratch h
 struct block {
     size_t batch, head, begin, count;
     struct key_span keys; /* that any of the rows sees, of those that masks speak of */
+    struct key_span rows; /* of the block's `count`, those between the first and the last that are no padding */
     struct key_span tail; /* behind these, the unmasked ones; part of `keys` where stages are wanted */
     bool holds_rows;
     char *scores; /* key 0 of the first row where rows are held, else the step's first key */
@@ -85,11 +86,16 @@ static struct key_span intersect(struct key_span span, struct key_span step) {
 /* The rows' spans and their union. @param head whose mask may be looked at, where a block is of one head alone */
 static void find_spans(const struct sdpa_problem *p, struct block *b, size_t head, struct row_state *states) {
     struct key_span all = {p->key_length, 0};
+    b->rows = (struct key_span){b->count, 0};
     for (size_t row = 0; row < b->count; row++) {
         struct key_span span = attn_sdpa_row_span(p, b->batch, b->begin + row);
         if (!p->wants_sinks)
             span = attn_sdpa_head_span(p, b->batch, head, b->begin + row, span);
         states[row].span = span;
+        if (attn_sdpa_is_padding(span))
+            continue;
+        b->rows.begin = row < b->rows.begin ? row : b->rows.begin;
+        b->rows.end = row + 1;
         if (span.begin == span.end)
             continue;
         all.begin = span.begin < all.begin ? span.begin : all.begin;
@@ -98,8 +104,11 @@ static void find_spans(const struct sdpa_problem *p, struct block *b, size_t hea
     b->tail = (struct key_span){p->masked_length, p->key_length};
     if (all.end < all.begin)
         all = (struct key_span){0, 0};
+    if (b->rows.begin >= b->rows.end)
+        b->rows = b->tail = (struct key_span){0, 0};
     if (p->wants_stages) {
         all = (struct key_span){0, p->key_length};
+        b->rows = (struct key_span){0, b->count};
         b->tail = (struct key_span){0, 0};
     }
     b->keys = all;
@@ -129,15 +138,15 @@ static void reset_states(struct row_state *states, size_t count) {
 /* Pass 1, for keys step.begin .. step.end-1, written from `scores` on. */
 static void multiply_keys(const struct sdpa_problem *p, const struct block *b, struct key_span step, char *scores) {
     const struct attn_product product = {
-        .rows = b->count,
+        .rows = b->rows.end - b->rows.begin,
         .columns = step.end - step.begin,
         .depth = p->head_dim,
         .factor = p->scale,
-        .left = view_row(p, &p->query, b->batch, b->head, b->begin),
+        .left = view_row(p, &p->query, b->batch, b->head, b->begin + b->rows.begin),
         .left_stride = p->query.stride[2],
         .right = view_row(p, &p->key, b->batch, kv_head(p, b->head), step.begin),
         .right_stride = p->key.stride[2],
-        .out = scores,
+        .out = scores + (ptrdiff_t)b->rows.begin * b->stride * (ptrdiff_t)p->element_bytes,
         .out_stride = b->stride,
     };
     attn_product_transposed(p->kernels, p->dtype, &product);
@@ -147,15 +156,15 @@ static void multiply_keys(const struct sdpa_problem *p, const struct block *b, s
 static void multiply_values(const struct sdpa_problem *p, const struct block *b, struct key_span step,
                             const char *weights, bool accumulate) {
     const struct attn_product product = {
-        .rows = b->count,
+        .rows = b->rows.end - b->rows.begin,
         .columns = p->value_dim,
         .depth = step.end - step.begin,
         .factor = 1,
-        .left = weights,
+        .left = weights + (ptrdiff_t)b->rows.begin * b->stride * (ptrdiff_t)p->element_bytes,
         .left_stride = b->stride,
         .right = view_row(p, &p->value, b->batch, kv_head(p, b->head), step.begin),
         .right_stride = p->value.stride[2],
-        .out = output_row(p, b, 0),
+        .out = output_row(p, b, b->rows.begin),
         .out_stride = p->result.output.stride[2],
         .accumulate = accumulate,
     };
@@ -169,7 +178,7 @@ static char *at(const struct sdpa_problem *p, char *row, size_t key) {
 /* The keys of `step` whose scores a row reads: its span, and from the tail on if the step reaches so far. */
 static struct key_span row_keys(const struct sdpa_problem *p, struct key_span span, struct key_span step) {
     struct key_span seen = intersect(span, step);
-    if (p->options.unmasked_tail == 0 || step.end <= p->masked_length)
+    if (p->options.unmasked_tail == 0 || step.end <= p->masked_length || attn_sdpa_is_padding(span))
         return seen;
     if (seen.begin == seen.end)
         seen.begin = step.begin > p->masked_length ? step.begin : p->masked_length;
@@ -365,8 +374,10 @@ static void output_held(const struct sdpa_problem *p, const struct block *b) {
         multiply_values(p, b, b->keys, at(p, b->scores, b->keys.begin), false);
     if (!is_empty(b->tail))
         multiply_values(p, b, b->tail, at(p, b->scores, b->tail.begin), !is_empty(b->keys));
-    for (size_t row = 0; row < b->count && is_empty(b->keys) && is_empty(b->tail); row++)
-        p->kernels->fill(output_row(p, b, row), p->value_dim, 0);
+    const bool is_hidden = is_empty(b->keys) && is_empty(b->tail);
+    for (size_t row = 0; row < b->count; row++)
+        if (is_hidden || row < b->rows.begin || row >= b->rows.end)
+            p->kernels->fill(output_row(p, b, row), p->value_dim, 0);
     mend_held(p, b);
 }
 
@@ -419,6 +430,7 @@ static void finish_steps(const struct sdpa_problem *p, const struct block *b, co
         struct lane single = *lane;
         again.begin += row;
         again.count = 1;
+        again.rows = (struct key_span){0, 1};
         again.holds_rows = true;
         again.stride = (ptrdiff_t)p->key_length;
         single.states = &lane->states[row];

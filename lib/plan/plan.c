@@ -37,8 +37,14 @@ static attn_status add_tensor(struct attn_plan *plan, attn_group group, const ch
     struct attn_tensor_spec *spec = attn_plan_add_spec(plan);
     if (spec == NULL)
         return ATTN_ENOMEM;
-    *spec = (struct attn_tensor_spec){
-        .group = group, .dtype = plan->dtype, .name = name, .field = field, .layer = -1, .head = -1, .rank = rank};
+    *spec = (struct attn_tensor_spec){.group = group,
+                                      .dtype = plan->dtype,
+                                      .name = name,
+                                      .field = field,
+                                      .stack = -1,
+                                      .layer = -1,
+                                      .head = -1,
+                                      .rank = rank};
     memcpy(spec->shape, shape, (size_t)rank * sizeof *shape);
     return ATTN_OK;
 }

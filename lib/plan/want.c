@@ -188,6 +188,7 @@ static struct attn_collect collect_of(const struct attn_want *want, const struct
         .key_end = want->has_key_range ? want->key_range[1] : facts->columns,
         .components = want->components,
         .fusion = want->fusion,
+        .stack = -1,
         .layer = -1,
         .head = -1,
     };

@@ -54,6 +54,12 @@ static struct attn_view integers_view(struct call *c, size_t count) {
     return attn_view_contiguous(c->integers, ATTN_INT64, 1, &count);
 }
 
+static void query_mask_shape(struct call *c) {
+    c->options.query_mask = bytes_view(c, ATTN_BOOL, 1, (size_t[]){L});
+}
+static void query_mask_dtype(struct call *c) {
+    c->options.query_mask = attn_view_contiguous(c->integers, ATTN_INT64, 2, (size_t[]){N, L});
+}
 static void head_dim(struct call *c) {
     c->key.shape[3] = 1;
 }
@@ -163,6 +169,8 @@ static const struct {
      "expected shape of 1 to 4 axes that broadcasts to (N, H, L, T), found (1, 1, 1, 1, 5)"},
     {"mask_too_short", mask_too_short, ATTN_ESHAPE, "attn_mask",
      "expected a last axis that reaches the largest of key_lengths, 4, found 3"},
+    {"query_mask_shape", query_mask_shape, ATTN_ESHAPE, "query_mask", "expected shape (2, 3), found (3)"},
+    {"query_mask_dtype", query_mask_dtype, ATTN_EDTYPE, "query_mask", "expected bool or uint8, found int64"},
     {"padding_shape", padding_shape, ATTN_ESHAPE, "key_padding_mask", "expected shape (2, 5), found (5)"},
     {"lengths_shape", lengths_shape, ATTN_ESHAPE, "key_lengths", "expected shape (2), found (3)"},
     {"lengths_range", lengths_range, ATTN_ERANGE, "key_lengths/1", "expected an integer from 0 to 5, found 6"},

@@ -4,6 +4,7 @@
  * case runs with all tables of kernels, in both dtypes, with weights kept, streamed to a sink, and not held at all.
  */
 #include "lib/attention/problem.h"
+#include "tests/golden/runner/lanes.h"
 
 #include <check.h>
 #include <math.h>
@@ -333,6 +334,144 @@ START_TEST(the_unmasked_tail_is_seen_whatever_the_masks) {
 }
 END_TEST
 
+START_TEST(a_query_that_is_padding_attends_to_nothing) {
+    const struct sizes items = {2, 2, 1, 4, 4, 2}, tail = {1, 1, 1, 4, 6, 2};
+    uint8_t rows[] = {1, 1, 1, 0, 0, 1, 0, 1}, flat[] = {1, 0, 2, 0}, strided[] = {0, 9, 1, 9, 1, 9, 1, 9},
+            sees[] = {0};
+    struct attn_sdpa_options o = ATTN_SDPA_DEFAULTS;
+    o.query_mask = attn_view_contiguous(rows, ATTN_BOOL, 2, (size_t[]){2, 4});
+    expect_picture(items, &o, (const char *const[]){"1111", "1111", "1111", "....", "....", "1111", "....", "1111"});
+    o.key_padding_mask = o.query_mask;
+    o.is_causal = true;
+    expect_picture(items, &o, (const char *const[]){"1...", "11..", "111.", "....", "....", ".1..", "....", ".1.1"});
+    o = (struct attn_sdpa_options)ATTN_SDPA_DEFAULTS;
+    o.query_mask = attn_view_contiguous(strided, ATTN_UINT8, 1, (size_t[]){4});
+    o.query_mask.stride[0] = 2;
+    o.bool_mask_ignores = true;
+    expect_picture(square, &o, (const char *const[]){"....", "1111", "1111", "1111"});
+    o.query_mask = attn_view_contiguous(flat, ATTN_UINT8, 1, (size_t[]){4});
+    o.bool_mask_ignores = false;
+    o.unmasked_tail = 2;
+    expect_picture(tail, &o, (const char *const[]){"111111", "......", "111111", "......"});
+    o.key_padding_mask = attn_view_contiguous(sees, ATTN_BOOL, 2, (size_t[]){1, 4});
+    o.key_padding_mask.stride[1] = 0;
+    expect_picture(tail, &o, (const char *const[]){"....11", "......", "....11", "......"});
+    memset(flat, 0, sizeof flat);
+    expect_picture(tail, &o, (const char *const[]){"......", "......", "......", "......"});
+}
+END_TEST
+
+/* Rows 0 to 127 and every third one are padding: a whole block, and rows between others. */
+enum { PADDED_ROWS = 300, PADDED_KEYS = MOST_KEYS };
+
+static bool is_padded(size_t i) {
+    return i < 128 || i % 3 == 0;
+}
+
+static void fill_at_random(void *data, attn_dtype dtype, size_t count) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525U + 1013904223U;
+        put(data, dtype, i, (double)(state >> 8) / (double)(1U << 23) - 1);
+    }
+}
+
+static struct tensors random_tensors(attn_dtype dtype) {
+    struct tensors t = tensors_create((struct sizes){1, 2, 1, PADDED_ROWS, PADDED_KEYS, 5}, dtype);
+    fill_at_random(t.query, dtype, 2 * PADDED_ROWS * 5);
+    fill_at_random(t.key, dtype, PADDED_KEYS * 5);
+    return t;
+}
+
+static void check_padded(const struct tensors *whole, const struct tensors *padded, enum way way) {
+    for (size_t line = 0; line < 2 * (size_t)PADDED_ROWS; line++) {
+        const size_t i = line % PADDED_ROWS;
+        const double lse = get(padded->logsumexp, padded->dtype, line),
+                     max = get(padded->max_score, padded->dtype, line);
+        if (is_padded(i))
+            ck_assert(lse == (double)-INFINITY && max == (double)-INFINITY);
+        else
+            expect(lse, get(whole->logsumexp, whole->dtype, line), whole->dtype, "logsumexp", i, 0);
+        for (size_t j = 0; j < PADDED_KEYS; j++) {
+            const size_t at = line * PADDED_KEYS + j;
+            expect(get(padded->output, padded->dtype, at), is_padded(i) ? 0 : get(whole->output, whole->dtype, at),
+                   whole->dtype, "output", i, j);
+            if (way != HOLD_NOTHING)
+                expect(get(padded->weights, padded->dtype, at),
+                       is_padded(i) ? 0 : get(whole->weights, whole->dtype, at), whole->dtype, "weight", i, j);
+        }
+    }
+}
+
+/* What is no padding has what it has without the mask, NaN in padding or not; on one lane and on several. */
+START_TEST(padding_leaves_the_other_rows_as_they_are) {
+    static const struct attn_execution on_lanes = {.executor = &golden_lanes};
+    const struct attn_kernels *table;
+    uint8_t rows[PADDED_ROWS];
+    for (size_t i = 0; i < PADDED_ROWS; i++)
+        rows[i] = !is_padded(i);
+    const float sink_values[] = {0.5F, -1};
+    for (size_t run = 0; (table = attn_kernels_at(run / (2 * WAY_COUNT * 2))) != NULL; run++) {
+        const enum way way = (enum way)(run % WAY_COUNT);
+        const attn_dtype dtype = run / WAY_COUNT % 2 == 0 ? ATTN_FLOAT32 : ATTN_FLOAT64;
+        const bool has_more = run / WAY_COUNT / 2 % 2 == 1;
+        if (!table->is_supported())
+            continue;
+        struct tensors whole = random_tensors(dtype), padded = random_tensors(dtype);
+        struct attn_sdpa_options o = ATTN_SDPA_DEFAULTS;
+        if (has_more)
+            o.sinks = attn_view_contiguous((void *)(uintptr_t)sink_values, ATTN_FLOAT32, 1, (size_t[]){2});
+        o.is_causal = has_more;
+        o.softcap = has_more ? 3 : 0;
+        ck_assert_int_eq(compute(table, &whole, &o, way, NULL, NULL), ATTN_OK);
+        o.query_mask = attn_view_contiguous(rows, ATTN_BOOL, 1, (size_t[]){PADDED_ROWS});
+        ck_assert(is_padded(201) && !is_padded(200));
+        put(padded.query, dtype, 201 * 5, NAN);
+        ck_assert_int_eq(compute(table, &padded, &o, way, &on_lanes, NULL), ATTN_OK);
+        check_padded(&whole, &padded, way);
+        tensors_destroy(&whole);
+        tensors_destroy(&padded);
+    }
+}
+END_TEST
+
+struct stages {
+    float rows[ATTN_STAGE_COUNT][4 * 4];
+};
+
+static void copy_stage(void *context, const struct attn_block *block) {
+    struct stages *stages = context;
+    for (size_t row = 0; row < block->query_count; row++)
+        memcpy(stages->rows[block->stage] + (block->query_begin + row) * 4,
+               (const float *)block->rows + row * block->row_stride, 4 * sizeof(float));
+}
+
+START_TEST(padding_has_scores_and_is_masked_from_the_masked_stage_on) {
+    struct tensors t = tensors_create((struct sizes){1, 1, 1, 4, 4, 1}, ATTN_FLOAT32);
+    struct attn_sdpa_options o = ATTN_SDPA_DEFAULTS;
+    struct attn_sdpa_result result = {.output = view4(t.output, t.dtype, 1, 1, 4, 4)};
+    const struct attn_view query = view4(t.query, t.dtype, 1, 1, 4, 1), key = view4(t.key, t.dtype, 1, 1, 4, 1);
+    const struct attn_view value = view4(t.value, t.dtype, 1, 1, 4, 4);
+    struct stages stages = {0};
+    uint8_t rows[] = {1, 1, 0, 0};
+    o.query_mask = attn_view_contiguous(rows, ATTN_BOOL, 2, (size_t[]){1, 4});
+    for (size_t i = 0; i < 4; i++)
+        ((float *)t.query)[i] = ((float *)t.key)[i] = (float)i;
+    for (int stage = 0; stage < ATTN_STAGE_COUNT; stage++)
+        result.sinks[stage] = (struct attn_block_sink){copy_stage, &stages};
+    ck_assert_int_eq(attn_sdpa(&query, &key, &value, &o, &result, NULL, NULL), ATTN_OK);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 4; j++) {
+            ck_assert(stages.rows[ATTN_STAGE_RAW][i * 4 + j] == (float)(i * j));
+            ck_assert(stages.rows[ATTN_STAGE_SOFTCAPPED][i * 4 + j] == (float)(i * j));
+            ck_assert(stages.rows[ATTN_STAGE_MASKED][i * 4 + j] == (i < 2 ? (float)(i * j) : -INFINITY));
+            ck_assert((stages.rows[ATTN_STAGE_SOFTMAX][i * 4 + j] == 0) == (i >= 2));
+            ck_assert((((float *)t.output)[i * 4 + j] == 0) == (i >= 2));
+        }
+    tensors_destroy(&t);
+}
+END_TEST
+
 /* Garbage in keys and values that nobody may see: key 2 for all, by a mask. */
 static void spoil_key_2(struct tensors *t) {
     for (size_t d = 0; d < t->sizes.dim; d++)
@@ -560,6 +699,9 @@ int main(void) {
     tcase_add_test(tests, a_mask_may_end_where_the_longest_item_does);
     tcase_add_test(tests, masks_are_read_by_their_strides);
     tcase_add_test(tests, the_unmasked_tail_is_seen_whatever_the_masks);
+    tcase_add_test(tests, a_query_that_is_padding_attends_to_nothing);
+    tcase_add_test(tests, padding_leaves_the_other_rows_as_they_are);
+    tcase_add_test(tests, padding_has_scores_and_is_masked_from_the_masked_stage_on);
     tcase_add_test(tests, nothing_of_a_hidden_key_gets_through);
     tcase_add_test(tests, a_value_whose_weight_is_exactly_0_is_left_out);
     tcase_add_test(tests, a_nan_or_infinite_score_makes_its_whole_row_nan);

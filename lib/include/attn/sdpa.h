@@ -57,9 +57,13 @@ struct attn_sdpa_options {
     struct attn_view segment_ids;           /**< int64 (N, T), L = T: a query sees the keys of its own segment */
     struct attn_view prefix_length;         /**< int64 (N): the first so many keys are seen whatever is_causal says */
     struct attn_view alibi_slopes;          /**< floating (H): slope * -|i + offset - j| is added with the mask */
-    struct attn_view sinks;      /**< floating (H): a logit that joins each row's softmax, its column dropped */
-    struct attn_view query_mask; /**< uint8 or bool (N, L): a row that has 0 here is padding, and attends to nothing */
-    size_t past_length;          /**< P: how many of the T keys are past ones (for ATTN_CAUSAL_AUTO) */
+    struct attn_view sinks; /**< floating (H): a logit that joins each row's softmax, its column dropped */
+    /**
+     * ATTN_BOOL/ATTN_UINT8 (N, L), or (L) for N = 1: a row that is 0 here is padding, whatever bool_mask_ignores says.
+     * It attends to nothing, not even to the unmasked tail; in ATTN_STAGE_RAW and ATTN_STAGE_SOFTCAPPED it has scores.
+     */
+    struct attn_view query_mask;
+    size_t past_length;   /**< P: how many of the T keys are past ones (for ATTN_CAUSAL_AUTO) */
     size_t unmasked_tail; /**< the last so many keys are seen by every query whatever the masks, and count neither in T
                                for masks nor for offsets (bias_k, add_zero_attn) */
 };
