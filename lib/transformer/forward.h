@@ -31,7 +31,10 @@ struct attn_forward {
     const struct attn_model *model;
     attn_dtype dtype; /**< ATTN_FLOAT32 or ATTN_FLOAT64 */
     struct attn_model_inputs inputs;
-    /** Attention is wanted of so many first layers of each stack; cross rides along with the decoder. */
+    /**
+     * Attention is wanted of so many first layers of each stack; cross rides along with the decoder. More than a stack
+     * has is all of it (SIZE_MAX), any number of a stack that the model does not have is none.
+     */
     size_t layers[ATTN_STACK_COUNT];
     bool wants_output;         /**< the last hidden state: all layers are run, whatever `layers` says */
     bool wants_encoder_output; /**< the encoder's, likewise, where there are two stacks */
@@ -42,7 +45,8 @@ struct attn_forward {
 
 /** The sizes of one stack's attention. All zero: the run does not have the stack. */
 struct attn_stack_sizes {
-    size_t layers, heads, kv_heads, head_dim, value_dim;
+    size_t layers; /**< that the model has in it, run or not */
+    size_t heads, kv_heads, head_dim, value_dim;
     size_t query_length, key_length;
     size_t width; /**< E: of the hidden state */
     bool has_out_weight;
