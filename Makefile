@@ -215,6 +215,7 @@ build/golden-venv/installed: tests/golden/requirements.txt tests/golden/requirem
 golden: build/golden-venv/installed ## Make tests/golden/data again with PyTorch, ONNX, SciPy and the rest (large downloads)
 	build/golden-venv/bin/python tests/golden/make_golden.py
 	build/golden-venv/bin/python tests/golden/make_minilm_golden.py
+	build/golden-venv/bin/python tests/golden/make_models.py
 
 .PHONY: fmt
 fmt: ## Lay out the code with clang-format
