@@ -2,6 +2,7 @@
 #include "lib/tensor/error.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,39 +29,74 @@ static attn_status fail_io(struct attn_error *error, const char *path) {
     return attn_fail(error, ATTN_EIO, "", "%s: %s", path, strerror(errno));
 }
 
-static attn_status map_file(const char *path, void **bytes, size_t *length, struct attn_error *error) {
+static attn_status open_file(const char *path, int *fd, size_t *length, struct attn_error *error) {
     struct stat about;
     attn_status status = ATTN_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
         return fail_io(error, path);
-    if (fstat(fd, &about) != 0)
+    if (fstat(*fd, &about) != 0)
         status = fail_io(error, path);
     else if (!S_ISREG(about.st_mode))
         status = attn_fail(error, ATTN_EIO, "", "%s: not a regular file", path);
     else if (about.st_size == 0)
         status = attn_fail(error, ATTN_EFORMAT, "", "expected 8 bytes with the header's length, found 0");
-    if (status == ATTN_OK) {
+    else
         *length = (size_t)about.st_size;
-        *bytes = mmap(NULL, *length, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (*bytes == MAP_FAILED)
-            status = fail_io(error, path);
-    }
-    close(fd);
+    if (status != ATTN_OK)
+        close(*fd);
     return status;
 }
 
+/* How many bytes there are to read before the data; no more than there are, or than are taken. */
+static size_t header_end(int fd, size_t length) {
+    unsigned char prefix[8] = {0};
+    uint64_t bytes = 0;
+    if (length < sizeof prefix || pread(fd, prefix, sizeof prefix, 0) != (ssize_t)sizeof prefix)
+        return length < sizeof prefix ? length : sizeof prefix;
+    for (unsigned i = 0; i < sizeof prefix; i++)
+        bytes |= (uint64_t)prefix[i] << (8 * i);
+    return bytes > ATTN_SAFETENSORS_MAX_HEADER || bytes > length - sizeof prefix ? sizeof prefix
+                                                                                 : sizeof prefix + (size_t)bytes;
+}
+
+/* Read, not mapped: where the file is cut short meanwhile, that is an error here and no signal. */
+static attn_status read_header(int fd, const char *path, size_t length, void **bytes, struct attn_error *error) {
+    size_t wanted = header_end(fd, length), got = 0;
+    *bytes = malloc(wanted);
+    if (*bytes == NULL)
+        return attn_fail(error, ATTN_ENOMEM, "", "no memory for the file's header");
+    for (ssize_t count = 1; got < wanted && count > 0; got += count > 0 ? (size_t)count : 0)
+        count = pread(fd, (char *)*bytes + got, wanted - got, (off_t)got);
+    return got == wanted ? ATTN_OK : attn_fail(error, ATTN_EIO, "", "%s: cut short while it was read", path);
+}
+
+static attn_status map_data(struct attn_safetensors *file, int fd, const char *path, struct attn_error *error) {
+    void *bytes = mmap(NULL, file->length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return fail_io(error, path);
+    file->bytes = bytes;
+    file->is_mapped = true;
+    return ATTN_OK;
+}
+
 attn_status attn_safetensors_open(struct attn_safetensors **file, const char *path, struct attn_error *error) {
-    void *bytes = NULL;
+    struct attn_safetensors *made = NULL;
+    void *header = NULL;
     size_t length = 0;
-    attn_status status = map_file(path, &bytes, &length, error);
+    int fd;
+    attn_status status = open_file(path, &fd, &length, error);
     if (status != ATTN_OK)
         return status;
-    status = attn_safetensors_parse(file, bytes, length, error);
-    if (status != ATTN_OK)
-        munmap(bytes, length);
+    if ((status = read_header(fd, path, length, &header, error)) == ATTN_OK &&
+        (status = attn_safetensors_parse(&made, header, length, error)) == ATTN_OK)
+        status = map_data(made, fd, path, error);
+    free(header);
+    close(fd);
+    if (status == ATTN_OK)
+        *file = made;
     else
-        (*file)->is_mapped = true;
+        attn_safetensors_close(made);
     return status;
 }
 

@@ -316,7 +316,7 @@ START_TEST(misaligned_weights_are_copied) {
 END_TEST
 
 START_TEST(an_upload_is_there_after_a_restart_with_the_settings_it_was_given) {
-    struct registry_put_options options = {"4", "", NULL};
+    struct registry_put_options options = {.num_heads = "4", .num_kv_heads = ""};
     bool replaced = true;
     make_directory();
     struct registry *registry = start();
@@ -349,14 +349,14 @@ START_TEST(a_refused_upload_leaves_the_old_model) {
         enum problem_id id;
         const char *pointer, *parameter;
     } cases[] = {
-        {{8, ATTN_FLOAT32, NULL, 0, 0}, {NULL, NULL, NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
-        {{8, ATTN_FLOAT32, "0", 0, 0}, {NULL, NULL, NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
-        {{8, ATTN_FLOAT32, "2.0", 0, 0}, {NULL, NULL, NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
-        {{8, ATTN_FLOAT32, "2", 0, 0}, {"two", NULL, NULL}, PROBLEM_INVALID, "", "num_heads"},
-        {{8, ATTN_FLOAT32, "2", 0, 0}, {"4", NULL, NULL}, PROBLEM_INVALID, "", "num_heads"},
-        {{8, ATTN_FLOAT32, "2", 0, 0}, {NULL, NULL, "maybe"}, PROBLEM_INVALID, "", "add_zero_attn"},
-        {{8, ATTN_FLOAT32, "3", 0, 0}, {NULL, NULL, NULL}, PROBLEM_INVALID, "/in_proj_weight", ""},
-        {{8, ATTN_INT32, "2", 0, 0}, {NULL, NULL, NULL}, PROBLEM_INVALID, "/in_proj_weight", ""},
+        {{8, ATTN_FLOAT32, NULL, 0, 0}, {.num_heads = NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
+        {{8, ATTN_FLOAT32, "0", 0, 0}, {.num_heads = NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
+        {{8, ATTN_FLOAT32, "2.0", 0, 0}, {.num_heads = NULL}, PROBLEM_INVALID, "/__metadata__/num_heads", ""},
+        {{8, ATTN_FLOAT32, "2", 0, 0}, {.num_heads = "two"}, PROBLEM_INVALID, "", "num_heads"},
+        {{8, ATTN_FLOAT32, "2", 0, 0}, {.num_heads = "4"}, PROBLEM_INVALID, "", "num_heads"},
+        {{8, ATTN_FLOAT32, "2", 0, 0}, {.add_zero_attn = "maybe"}, PROBLEM_INVALID, "", "add_zero_attn"},
+        {{8, ATTN_FLOAT32, "3", 0, 0}, {.num_heads = NULL}, PROBLEM_INVALID, "/in_proj_weight", ""},
+        {{8, ATTN_INT32, "2", 0, 0}, {.num_heads = NULL}, PROBLEM_INVALID, "/in_proj_weight", ""},
     };
     make_directory();
     struct registry *registry = start();
