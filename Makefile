@@ -41,9 +41,9 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/obj/server/routes/openapi.o: openapi.yaml server/routes/openapi.json
 
 # Vectorised files are compiled with their own flags and picked at run time by CPU features.
-%_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2
+%_avx2.o: ARCH_FLAGS := -mavx2 -mfma -mbmi2 -mf16c
 %_avx512.o: ARCH_FLAGS := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vbmi -mavx512ifma -mavx512cd \
-                          -mavx512vbmi2 -mavx2 -mfma -mbmi2 -mprefer-vector-width=512
+                          -mavx512vbmi2 -mavx2 -mfma -mbmi2 -mf16c -mprefer-vector-width=512
 
 $(BUILD)/libattn.a: $(LIB_OBJECTS)
 	@rm -f $@

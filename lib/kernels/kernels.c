@@ -9,7 +9,8 @@ static bool always(void) {
 
 #if defined(__x86_64__)
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("f16c");
 }
 
 /* All that the Makefile lets the compiler use in files of this suffix. */
@@ -24,10 +25,10 @@ static bool has_avx512(void) {
 /* Best first; the last one runs everywhere. */
 static const struct attn_kernels tables[] = {
 #if defined(__x86_64__)
-    {"avx512", has_avx512, &attn_rows_avx512_float32, &attn_rows_avx512_float64},
-    {"avx2", has_avx2, &attn_rows_avx2_float32, &attn_rows_avx2_float64},
+    {"avx512", has_avx512, &attn_rows_avx512_float32, &attn_rows_avx512_float64, &attn_panels_avx512},
+    {"avx2", has_avx2, &attn_rows_avx2_float32, &attn_rows_avx2_float64, &attn_panels_avx2},
 #endif
-    {"portable", always, &attn_rows_portable_float32, &attn_rows_portable_float64},
+    {"portable", always, &attn_rows_portable_float32, &attn_rows_portable_float64, &attn_panels_portable},
 };
 
 enum { TABLE_COUNT = sizeof tables / sizeof *tables };

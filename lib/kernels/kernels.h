@@ -70,11 +70,43 @@ struct attn_row_kernels {
     void (*normalise)(const struct attn_norm *norm, size_t width, const void *in, void *out);
 };
 
+/**
+ * What packed products (packed.c) are made of. A packed weight is cut into panels of `columns` of its outputs; a panel
+ * holds, input by input, the weights of its outputs side by side, so that a product reads it once from front to back.
+ */
+enum { ATTN_PANEL_DEPTH = 512, ATTN_PANEL_MAX_ROWS = 14, ATTN_PANEL_MAX_COLUMNS = 32 };
+
+/** Some rows times one panel, over a part of the inputs. */
+struct attn_panel_part {
+    size_t rows;       /**< 1 to the table's */
+    size_t depth;      /**< inputs: 0 to ATTN_PANEL_DEPTH */
+    attn_dtype dtype;  /**< of the panel: ATTN_FLOAT32, ATTN_FLOAT16, ATTN_BFLOAT16 */
+    const float *left; /**< (rows, ATTN_PANEL_DEPTH), aligned to 64 bytes */
+    /**
+     * (depth, columns), aligned to 32 bytes. In bfloat16 columns j and j + columns / 2 stand side by side, as the
+     * halves of 32 bits: either is widened by one instruction.
+     */
+    const void *panel;
+    float *sums;     /**< (rows, columns), aligned to 64 bytes */
+    bool accumulate; /**< add to sums */
+};
+
+/** The loops of packed products of one instruction set. */
+struct attn_panel_kernels {
+    size_t rows, columns; /**< the most rows of a part, and a panel's columns, which are even */
+    /** sums = left . panel, each sum from the first input to the last. */
+    void (*multiply)(const struct attn_panel_part *part);
+    /** Does what follows the product, for rows of `columns` sums: those of out that begin at (row, column). */
+    void (*finish)(const struct attn_linear *linear, size_t row, size_t rows, size_t column, size_t columns,
+                   const float *sums);
+};
+
 /** One instruction set. */
 struct attn_kernels {
     const char *name;
     bool (*is_supported)(void);
     const struct attn_row_kernels *float32, *float64;
+    const struct attn_panel_kernels *panels;
 };
 
 /**
@@ -101,5 +133,10 @@ void attn_product_plain(const struct attn_row_kernels *kernels, attn_dtype dtype
 extern const struct attn_row_kernels attn_rows_portable_float32, attn_rows_portable_float64;
 extern const struct attn_row_kernels attn_rows_avx2_float32, attn_rows_avx2_float64;
 extern const struct attn_row_kernels attn_rows_avx512_float32, attn_rows_avx512_float64;
+extern const struct attn_panel_kernels attn_panels_portable, attn_panels_avx2, attn_panels_avx512;
+
+/** Packs for the loops of `kernels` and not the picked ones; packed.h has the rest. */
+attn_status attn_packed_create_for(struct attn_packed **packed, const struct attn_view *weight,
+                                   const struct attn_kernels *kernels);
 
 #endif

@@ -1,62 +1,151 @@
+/*
+ * Packed weights and products over them.
+ *
+ * The order of a product: a block of panels that stays in the second-level cache; for it, tile after tile of rows; a
+ * tile's inputs, ATTN_PANEL_DEPTH at a time, copied side by side (rows of some widths would else fight for the same few
+ * places of the first-level cache) and multiplied with each panel. Sums wait in a buffer on the stack until the last
+ * inputs are in, and what follows the product is done to them there. A sum's terms are added in the same order whatever
+ * tile it falls into, so that the result does not depend on how the work was cut.
+ */
 #include "lib/kernels/packed.h"
 #include "lib/kernels/kernels.h"
 #include "lib/tensor/shape.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Rows and columns of a tile, a unit of work of one lane. */
-enum { TILE_ROWS = 128, TILE_COLUMNS = 256 };
-
-struct attn_packed {
-    size_t out, in, bytes;
-    float *weight; /* (out, in) */
+enum {
+    BLOCK_PANELS = 8,      /* the most panels of a block: so many sums wait on the stack */
+    BLOCK_BYTES = 1 << 20, /* of a block: half of a second-level cache of 2 MB */
+    GROUP_TILES = 5,       /* row tiles that share a block at least, where several lanes share rows */
+    TASKS_A_LANE = 3,      /* tasks are cut until there are so many */
+    ALIGNMENT = 64,        /* a cache line */
+    PACK_DEPTH = 128       /* inputs that are packed at a time */
 };
 
-attn_status attn_packed_create(struct attn_packed **packed, const struct attn_view *weight) {
+struct attn_packed {
+    const struct attn_panel_kernels *kernels;
+    attn_dtype dtype;
+    size_t out, in, bytes;
+    size_t panels, panel_bytes;
+    char *data;
+};
+
+/* Copies inputs begin .. begin+count-1 of one output, elements side by side. Mapped files need not be aligned. */
+static void copy_inputs(const struct attn_view *weight, size_t output, size_t begin, size_t count, char *to) {
+    const ptrdiff_t bytes = (ptrdiff_t)attn_dtype_bytes(weight->dtype), step = weight->stride[1] * bytes;
+    const char *from =
+        (const char *)weight->data + (ptrdiff_t)output * weight->stride[0] * bytes + (ptrdiff_t)begin * step;
+    if (step == bytes)
+        memcpy(to, from, count * (size_t)bytes);
+    else
+        for (size_t i = 0; i < count; i++, from += step)
+            memcpy(to + (ptrdiff_t)i * bytes, from, (size_t)bytes);
+}
+
+/* (columns, count) with rows PACK_DEPTH apart becomes (count, columns). */
+static void turn_32_bits(const uint32_t *from, size_t columns, size_t count, uint32_t *to) {
+    for (size_t d = 0; d < count; d++)
+        for (size_t j = 0; j < columns; j++)
+            to[d * columns + j] = from[j * PACK_DEPTH + d];
+}
+
+static void turn_16_bits(const uint16_t *from, size_t columns, size_t count, uint16_t *to, bool in_pairs) {
+    const size_t half = columns / 2;
+    for (size_t d = 0; d < count; d++)
+        for (size_t j = 0; j < columns; j++) {
+            const size_t place = !in_pairs ? j : j < half ? 2 * j : 2 * (j - half) + 1;
+            to[d * columns + place] = from[j * PACK_DEPTH + d];
+        }
+}
+
+static void pack_panel(const struct attn_packed *packed, const struct attn_view *weight, size_t panel) {
+    uint32_t rows[ATTN_PANEL_MAX_COLUMNS * PACK_DEPTH] = {0};
+    const size_t columns = packed->kernels->columns, first = panel * columns, bytes = attn_dtype_bytes(packed->dtype);
+    const size_t there = packed->out - first < columns ? packed->out - first : columns;
+    char *to = packed->data + panel * packed->panel_bytes;
+    for (size_t begin = 0; begin < packed->in; begin += PACK_DEPTH) {
+        const size_t count = packed->in - begin < PACK_DEPTH ? packed->in - begin : PACK_DEPTH;
+        for (size_t j = 0; j < there; j++)
+            copy_inputs(weight, first + j, begin, count, (char *)rows + j * PACK_DEPTH * bytes);
+        void *part = to + begin * columns * bytes;
+        if (packed->dtype == ATTN_FLOAT32)
+            turn_32_bits(rows, columns, count, part);
+        else
+            turn_16_bits((const uint16_t *)(const void *)rows, columns, count, part, packed->dtype == ATTN_BFLOAT16);
+    }
+}
+
+static attn_status allocate(struct attn_packed *packed) {
+    const size_t columns = packed->kernels->columns;
+    packed->panels = packed->out / columns + (packed->out % columns != 0);
+    size_t row_bytes = columns * attn_dtype_bytes(packed->dtype), all;
+    if (!attn_size_multiply(packed->in, row_bytes, &packed->panel_bytes) ||
+        !attn_size_multiply(packed->panel_bytes, packed->panels, &all) || all > SIZE_MAX / 2)
+        return ATTN_ENOMEM;
+    packed->bytes = (all + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    packed->data = aligned_alloc(ALIGNMENT, packed->bytes > 0 ? packed->bytes : ALIGNMENT);
+    return packed->data != NULL ? ATTN_OK : ATTN_ENOMEM;
+}
+
+attn_status attn_packed_create_for(struct attn_packed **packed, const struct attn_view *weight,
+                                   const struct attn_kernels *kernels) {
     if (weight->dtype != ATTN_FLOAT32 && weight->dtype != ATTN_FLOAT16 && weight->dtype != ATTN_BFLOAT16)
         return ATTN_EDTYPE;
-    size_t elements, bytes;
-    if (!attn_size_multiply(weight->shape[0], weight->shape[1], &elements) ||
-        !attn_size_multiply(elements, sizeof(float), &bytes))
-        return ATTN_ENOMEM;
     struct attn_packed *made = calloc(1, sizeof *made);
     if (made == NULL)
         return ATTN_ENOMEM;
+    made->kernels = kernels->panels;
+    made->dtype = weight->dtype;
     made->out = weight->shape[0];
     made->in = weight->shape[1];
-    made->bytes = bytes;
-    made->weight = malloc(bytes > 0 ? bytes : 1);
-    if (made->weight == NULL) {
+    if (allocate(made) != ATTN_OK) {
         free(made);
         return ATTN_ENOMEM;
     }
-    const struct attn_view to = {.data = made->weight,
-                                 .dtype = ATTN_FLOAT32,
-                                 .rank = 2,
-                                 .shape = {made->out, made->in},
-                                 .stride = {(ptrdiff_t)made->in, 1}};
-    attn_view_convert(weight, &to, NULL);
+    for (size_t panel = 0; panel < made->panels; panel++)
+        pack_panel(made, weight, panel);
     *packed = made;
     return ATTN_OK;
+}
+
+attn_status attn_packed_create(struct attn_packed **packed, const struct attn_view *weight) {
+    return attn_packed_create_for(packed, weight, attn_kernels_picked());
 }
 
 void attn_packed_destroy(struct attn_packed *packed) {
     if (packed == NULL)
         return;
-    free(packed->weight);
+    free(packed->data);
     free(packed);
 }
 
 size_t attn_packed_bytes(const struct attn_packed *packed) {
-    return packed->bytes;
+    return sizeof *packed + packed->bytes;
+}
+
+/* `count` things in `parts` parts of almost the same size. */
+struct cut {
+    size_t count, parts;
+};
+
+static size_t cut_begin(struct cut cut, size_t part) {
+    const size_t rest = cut.count % cut.parts;
+    return cut.count / cut.parts * part + (part < rest ? part : rest);
+}
+
+static size_t divide_up(size_t a, size_t b) {
+    return a / b + (a % b != 0);
 }
 
 struct application {
     const struct attn_packed *packed;
     const struct attn_linear *linear;
     const struct attn_execution *execution;
-    size_t column_tiles;
+    struct cut tiles;  /* rows in tiles */
+    struct cut groups; /* tiles in groups */
+    struct cut blocks; /* panels in blocks; a task is one group and one block */
     atomic_bool is_cancelled;
 };
 
@@ -70,79 +159,87 @@ static bool has_ended(struct application *a) {
     return true;
 }
 
-/* What follows the product, for columns begin .. begin+count-1 of one row. */
-static void finish_row(const struct attn_linear *linear, size_t row, size_t begin, size_t count, float *values) {
-    const ptrdiff_t at = (ptrdiff_t)row;
-    if (linear->bias != NULL)
-        for (size_t j = 0; j < count; j++)
-            values[j] += linear->bias[begin + j];
-    attn_activate(linear->activation, ATTN_FLOAT32, values, count);
-    if (linear->gate != NULL)
-        for (size_t j = 0; j < count; j++)
-            values[j] *= linear->gate[at * linear->gate_stride + (ptrdiff_t)(begin + j)];
-    if (linear->residual != NULL)
-        for (size_t j = 0; j < count; j++)
-            values[j] += linear->residual[at * linear->residual_stride + (ptrdiff_t)(begin + j)];
-    for (size_t j = 0; j < count; j++)
-        linear->out[at * linear->out_stride + (ptrdiff_t)(begin + j)] = values[j];
+/* Rows first .. first+rows-1 times panels begin .. end-1, and what follows. */
+static void apply_tile(const struct application *a, size_t first, size_t rows, size_t begin, size_t end) {
+    _Alignas(ALIGNMENT) float left[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
+    _Alignas(ALIGNMENT) float sums[BLOCK_PANELS][ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
+    const struct attn_packed *packed = a->packed;
+    const struct attn_linear *linear = a->linear;
+    const size_t columns = packed->kernels->columns, row_bytes = columns * attn_dtype_bytes(packed->dtype);
+    size_t done = 0;
+    do {
+        const size_t depth = packed->in - done < ATTN_PANEL_DEPTH ? packed->in - done : ATTN_PANEL_DEPTH;
+        for (size_t i = 0; i < rows; i++)
+            memcpy(left + i * ATTN_PANEL_DEPTH,
+                   linear->left + (ptrdiff_t)(first + i) * linear->left_stride + (ptrdiff_t)done, depth * sizeof *left);
+        for (size_t panel = begin; panel < end; panel++) {
+            const struct attn_panel_part part = {.rows = rows,
+                                                 .depth = depth,
+                                                 .dtype = packed->dtype,
+                                                 .left = left,
+                                                 .panel = packed->data + panel * packed->panel_bytes + done * row_bytes,
+                                                 .sums = sums[panel - begin],
+                                                 .accumulate = done > 0};
+            packed->kernels->multiply(&part);
+        }
+        done += depth;
+    } while (done < packed->in);
+    for (size_t panel = begin; panel < end; panel++) {
+        const size_t column = panel * columns, there = packed->out - column;
+        packed->kernels->finish(linear, first, rows, column, there < columns ? there : columns, sums[panel - begin]);
+    }
 }
 
-static void apply_tile(void *argument, size_t task, size_t lane) {
+static void apply_task(void *argument, size_t task, size_t lane) {
     (void)lane;
     struct application *a = argument;
-    const struct attn_linear *linear = a->linear;
-    const size_t column = task % a->column_tiles * TILE_COLUMNS, columns_left = a->packed->out - column;
-    const size_t first = task / a->column_tiles * TILE_ROWS, rows_left = linear->rows - first;
-    const size_t columns = columns_left < TILE_COLUMNS ? columns_left : TILE_COLUMNS;
-    const size_t rows = rows_left < TILE_ROWS ? rows_left : TILE_ROWS;
-    enum { AT_ONCE = 16 };
-    float sums[AT_ONCE * TILE_COLUMNS];
-    for (size_t row = 0; row < rows && !has_ended(a); row += AT_ONCE) {
-        const struct attn_product product = {
-            .rows = rows - row < AT_ONCE ? rows - row : AT_ONCE,
-            .columns = columns,
-            .depth = a->packed->in,
-            .factor = 1,
-            .left = linear->left + (ptrdiff_t)(first + row) * linear->left_stride,
-            .left_stride = linear->left_stride,
-            .right = a->packed->weight + column * a->packed->in,
-            .right_stride = (ptrdiff_t)a->packed->in,
-            .out = sums,
-            .out_stride = TILE_COLUMNS,
-        };
-        attn_product_transposed(attn_kernels_picked()->float32, ATTN_FLOAT32, &product);
-        for (size_t i = 0; i < product.rows; i++)
-            finish_row(linear, first + row + i, column, columns, sums + i * TILE_COLUMNS);
+    const size_t block = task % a->blocks.parts, group = task / a->blocks.parts;
+    const size_t begin = cut_begin(a->blocks, block), end = cut_begin(a->blocks, block + 1);
+    for (size_t tile = cut_begin(a->groups, group); tile < cut_begin(a->groups, group + 1) && !has_ended(a); tile++) {
+        const size_t first = cut_begin(a->tiles, tile);
+        apply_tile(a, first, cut_begin(a->tiles, tile + 1) - first, begin, end);
     }
+}
+
+/* How the work is cut: blocks for the cache, and both ways for lanes. */
+static void cut_work(struct application *a, size_t lanes) {
+    const struct attn_packed *packed = a->packed;
+    size_t block = packed->panel_bytes > 0 ? BLOCK_BYTES / packed->panel_bytes : BLOCK_PANELS;
+    a->tiles = (struct cut){a->linear->rows, divide_up(a->linear->rows, packed->kernels->rows)};
+    a->groups = (struct cut){a->tiles.parts, 1};
+    if (lanes > 1) {
+        const size_t most = lanes * TASKS_A_LANE, groups = a->tiles.parts / GROUP_TILES;
+        a->groups.parts = groups < 1 ? 1 : groups < most ? groups : most;
+        const size_t shared = divide_up(packed->panels * a->groups.parts, most);
+        block = block < shared ? block : shared;
+    }
+    block = block < 1 ? 1 : block < BLOCK_PANELS ? block : BLOCK_PANELS;
+    a->blocks = (struct cut){packed->panels, divide_up(packed->panels, block)};
 }
 
 attn_status attn_packed_apply(const struct attn_packed *packed, const struct attn_linear *linear,
                               const struct attn_execution *execution) {
-    const size_t row_tiles = (linear->rows + TILE_ROWS - 1) / TILE_ROWS;
-    struct application a = {.packed = packed,
-                            .linear = linear,
-                            .execution = execution,
-                            .column_tiles = (packed->out + TILE_COLUMNS - 1) / TILE_COLUMNS};
-    const size_t tasks = row_tiles * a.column_tiles;
+    if (linear->rows == 0 || packed->out == 0)
+        return ATTN_OK;
     const struct attn_executor *executor = execution != NULL ? execution->executor : NULL;
+    struct application a = {.packed = packed, .linear = linear, .execution = execution};
+    cut_work(&a, executor != NULL ? executor->width : 1);
+    const size_t tasks = a.groups.parts * a.blocks.parts;
     if (executor != NULL && executor->width > 1 && tasks > 1)
-        executor->run(executor->self, tasks, apply_tile, &a);
+        executor->run(executor->self, tasks, apply_task, &a);
     else
         for (size_t task = 0; task < tasks; task++)
-            apply_tile(&a, task, 0);
+            apply_task(&a, task, 0);
     return atomic_load(&a.is_cancelled) ? ATTN_ECANCELLED : ATTN_OK;
 }
 
 void attn_activate(attn_activation activation, attn_dtype dtype, void *row, size_t count) {
-    const struct attn_row_kernels *kernels =
-        dtype == ATTN_FLOAT64 ? &attn_rows_portable_float64 : &attn_rows_portable_float32;
-    kernels->activate(activation, row, count);
+    attn_kernels_for(attn_kernels_picked(), dtype)->activate(activation, row, count);
 }
 
 void attn_normalise(const struct attn_norm *norm, attn_dtype dtype, size_t rows, size_t width, const void *in,
                     ptrdiff_t in_stride, void *out, ptrdiff_t out_stride) {
-    const struct attn_row_kernels *kernels =
-        dtype == ATTN_FLOAT64 ? &attn_rows_portable_float64 : &attn_rows_portable_float32;
+    const struct attn_row_kernels *kernels = attn_kernels_for(attn_kernels_picked(), dtype);
     const ptrdiff_t bytes = (ptrdiff_t)attn_dtype_bytes(dtype);
     for (size_t i = 0; i < rows; i++)
         kernels->normalise(norm, width, (const char *)in + (ptrdiff_t)i * in_stride * bytes,

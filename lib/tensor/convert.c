@@ -1,6 +1,7 @@
 /* Copies between floating dtypes and layouts. Every dtype is read as double, exactly, and rounded once on the way out;
  * elements are moved by memcpy because mapped files need not be aligned. */
 #include "lib/tensor/error.h"
+#include "lib/tensor/half.h"
 #include "lib/tensor/shape.h"
 #include <attn/tensor.h>
 
@@ -9,22 +10,6 @@
 
 /* Elements converted at a time: two kilobytes, which stay in the first-level cache. */
 enum { CHUNK = 256 };
-
-/* float32 patterns of the two 16-bit formats. */
-static float float_from_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static float float_from_half(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000U) << 16, exponent = (half >> 10) & 31U, mantissa = half & 1023U;
-    if (exponent == 31)
-        return float_from_bits(sign | 0x7f800000U | mantissa << 13);
-    if (exponent == 0)
-        return (sign != 0 ? -1.0F : 1.0F) * (float)mantissa * 0x1p-24F;
-    return float_from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
-}
 
 /*
  * Rounds to a 16-bit format of 1 sign, exponent and mantissa bits, to nearest, ties to even. The value is scaled so
@@ -75,7 +60,7 @@ static void load_float16(const char *from, ptrdiff_t stride, size_t count, doubl
     for (size_t i = 0; i < count; i++) {
         uint16_t half;
         memcpy(&half, from + (ptrdiff_t)i * stride * (ptrdiff_t)sizeof half, sizeof half);
-        values[i] = (double)float_from_half(half);
+        values[i] = (double)attn_float_from_half(half);
     }
 }
 
@@ -83,7 +68,7 @@ static void load_bfloat16(const char *from, ptrdiff_t stride, size_t count, doub
     for (size_t i = 0; i < count; i++) {
         uint16_t half;
         memcpy(&half, from + (ptrdiff_t)i * stride * (ptrdiff_t)sizeof half, sizeof half);
-        values[i] = (double)float_from_bits((uint32_t)half << 16);
+        values[i] = (double)attn_float_from_bits((uint32_t)half << 16);
     }
 }
 

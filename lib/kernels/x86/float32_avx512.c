@@ -113,7 +113,35 @@ static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, b
     return _mm512_mask_blend_ps((__mmask16)(keep ? set : ~set), v_set(-INFINITY), v);
 }
 
+/* By the sign bit of x. */
+static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwise) {
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), otherwise, negative);
+}
+
 #include "lib/kernels/x86/rows_template.h"
+
+/* Two vectors of a panel's weights. */
+static inline void v_load_panel(attn_dtype dtype, const void *panel, size_t row, VECTOR *low, VECTOR *high) {
+    if (dtype == ATTN_FLOAT32) {
+        const float *from = (const float *)panel + row * 2 * WIDTH;
+        *low = _mm512_loadu_ps(from);
+        *high = _mm512_loadu_ps(from + WIDTH);
+        return;
+    }
+    const uint16_t *from = (const uint16_t *)panel + row * 2 * WIDTH;
+    if (dtype == ATTN_FLOAT16) {
+        *low = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from));
+        *high = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from + WIDTH)));
+        return;
+    }
+    const __m512i pairs = _mm512_loadu_si512(from);
+    *low = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+    *high = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000U)));
+}
+
+#define PANELS attn_panels_avx512
+#define PANEL_ROWS 14
+#include "lib/kernels/x86/panels_template.h"
 
 #else
 typedef int attn_no_kernels_here;

@@ -122,6 +122,11 @@ static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, b
     return keep ? _mm256_blendv_pd(v, none, zero) : _mm256_blendv_pd(none, v, zero);
 }
 
+/* By the sign bit of x. */
+static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwise) {
+    return _mm256_blendv_pd(otherwise, negative, x);
+}
+
 #include "lib/kernels/x86/rows_template.h"
 
 #else

@@ -105,6 +105,11 @@ static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, b
     return _mm512_mask_blend_pd((__mmask8)(keep ? set : ~set), v_set((double)-INFINITY), v);
 }
 
+/* By the sign bit of x. */
+static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwise) {
+    return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), otherwise, negative);
+}
+
 #include "lib/kernels/x86/rows_template.h"
 
 #else

@@ -9,3 +9,4 @@
         0.16666666666666671438, 0.50000000000000062048, 1.0
 #define EXP_FLOOR (-708.3)
 #define TANH_CEILING 44
+#define ROWS_BY_LIBM attn_rows_portable_float64

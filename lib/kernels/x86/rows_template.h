@@ -6,6 +6,8 @@
  *     EXPM1_TERMS               coefficients of (exp(r) - 1) / r on |r| <= ln(2) / 2, highest first
  *     EXP_FLOOR                 below it exp is 0: the logarithm of the smallest normal number, rounded up
  *     TANH_CEILING              above it 2 * |x| changes tanh no more
+ *     NORMAL_TAIL_TERMS         coefficients of P (see v_gelu), highest first; and NORMAL_TAIL_CEILING, above which the
+ *                               tail is 0; or instead ROWS_BY_LIBM, a table that has GELU
  * and the v_ functions used below, v_max(a, b) and v_min(a, b) giving b where either is NaN.
  *
  * Nothing is assumed of alignment or of counts: the last elements go through masked loads and stores. exp is within 2
@@ -312,6 +314,103 @@ static void product_transposed(const struct attn_product *p) {
     }
 }
 
+/* x * sigmoid(u) for x and u of one sign, by exp(-|u|). */
+static inline VECTOR v_gated(VECTOR x, VECTOR u) {
+    const VECTOR e = v_exp(v_set(0) - v_abs(u));
+    return x * v_where_negative(u, e, v_set(1)) / (e + v_set(1));
+}
+
+#ifdef NORMAL_TAIL_TERMS
+/*
+ * x * Phi(x) = max(x, 0) - |x| * Phi(-|x|), and Phi(-a) = exp(-a^2 / 2) * r * P((a - 3) * r) with r = 1 / (a + 3) and
+ * a polynomial P. The part of a^2 that its rounding lost is put back, for exp would make much of it.
+ */
+static inline VECTOR v_gelu(VECTOR x) {
+    static const REAL terms[] = {NORMAL_TAIL_TERMS};
+    const VECTOR a = v_min(v_set((REAL)NORMAL_TAIL_CEILING), v_abs(x)), r = v_set(1) / (a + v_set(3));
+    const VECTOR t = (a - v_set(3)) * r, half = a * v_set((REAL)0.5), square = half * a;
+    VECTOR p = v_set(terms[0]);
+    for (size_t i = 1; i < sizeof terms / sizeof *terms; i++)
+        p = v_fma(p, t, v_set(terms[i]));
+    const VECTOR lost = v_fma(half, a, v_set(0) - square), power = v_exp(v_set(0) - square);
+    const VECTOR tail = v_fma(power, v_set(0) - lost, power) * (p * r);
+    return v_max(v_set(0), x) - v_abs(x) * tail;
+}
+#endif
+
+static inline VECTOR v_activate(attn_activation activation, VECTOR x) {
+    switch (activation) {
+    case ATTN_ACTIVATION_RELU:
+        return v_max(v_set(0), x);
+    case ATTN_ACTIVATION_GELU:
+#ifdef NORMAL_TAIL_TERMS
+        return v_gelu(x);
+#else
+        break;
+#endif
+    case ATTN_ACTIVATION_GELU_TANH: /* (1 + tanh(u)) / 2 is sigmoid(2 u) */
+        return v_gated(
+            x, x * v_fma(x * x, v_set((REAL)(1.5957691216057307117 * 0.044715)), v_set((REAL)1.5957691216057307117)));
+    case ATTN_ACTIVATION_GELU_QUICK:
+        return v_gated(x, x * v_set((REAL)1.702));
+    case ATTN_ACTIVATION_SILU:
+        return v_gated(x, x);
+    case ATTN_ACTIVATION_TANH:
+        return v_tanh(x);
+    case ATTN_ACTIVATION_NONE:
+    case ATTN_ACTIVATION_COUNT:
+        break;
+    }
+    return x;
+}
+
+static void row_activate(attn_activation activation, void *row, size_t count) {
+#ifndef NORMAL_TAIL_TERMS
+    if (activation == ATTN_ACTIVATION_GELU) {
+        ROWS_BY_LIBM.activate(activation, row, count);
+        return;
+    }
+#endif
+    if (activation != ATTN_ACTIVATION_NONE)
+        FOR_ROW(row, count, v_activate(activation, v));
+}
+
+/* The sum of v - by, or of its squares. */
+static inline __attribute__((always_inline)) double sum_less(const REAL *x, size_t count, REAL by, bool squared) {
+    const VECTOR less = v_set(by);
+    VECTOR sums[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
+    size_t i = 0;
+    for (; i + 4 * WIDTH <= count; i += 4 * WIDTH)
+        for (size_t j = 0; j < 4; j++) {
+            const VECTOR v = v_load(x + i + j * WIDTH) - less;
+            sums[j] = v_fma(squared ? v : v_set(1), v, sums[j]);
+        }
+    for (; i < count; i += WIDTH) {
+        const size_t left = count - i < WIDTH ? count - i : WIDTH;
+        const VECTOR v = v_load_part(x + i, left, by) - less;
+        sums[0] = v_fma(squared ? v : v_set(1), v, sums[0]);
+    }
+    return (double)v_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+static void row_normalise(const struct attn_norm *norm, size_t width, const void *in, void *out) {
+    const REAL *x = in, *weight = norm->weight, *bias = norm->bias;
+    REAL *to = out;
+    const REAL mean = norm->centres ? (REAL)(sum_less(x, width, 0, false) / (double)width) : 0;
+    const double variance = sum_less(x, width, mean, true) / (double)width;
+    const VECTOR factor = v_set((REAL)(1 / sqrt(variance + norm->epsilon)));
+    const VECTOR less = v_set(mean), plus = v_set((REAL)norm->weight_plus);
+    for (size_t i = 0; i < width; i += WIDTH) {
+        const size_t left = width - i < WIDTH ? width - i : WIDTH;
+        VECTOR v = (v_load_part(x + i, left, 0) - less) * factor;
+        if (weight != NULL)
+            v = v * (v_load_part(weight + i, left, 0) + plus);
+        if (bias != NULL)
+            v += v_load_part(bias + i, left, 0);
+        v_store_part(to + i, left, v);
+    }
+}
+
 const struct attn_row_kernels ROWS = {
     .maximum = row_maximum,
     .exponentials = row_exponentials,
@@ -328,4 +427,6 @@ const struct attn_row_kernels ROWS = {
     .combine_nonzero = row_combine_nonzero,
     .product_transposed = product_transposed,
     .product_plain = product_plain,
+    .activate = row_activate,
+    .normalise = row_normalise,
 };

@@ -1,0 +1,111 @@
+/*
+ * Packed products over vectors. The including file has included rows_template.h for float32 and defines
+ *     PANELS           the name of the table
+ *     PANEL_ROWS       rows of a part: 2 * PANEL_ROWS sums, a row's weights and one input fit the registers
+ *     v_load_panel     two vectors of a panel's weights, widened
+ *
+ * A row of the panel is two vectors; each input of a row of the left factor is spread over a vector and multiplied with
+ * both. With 14 rows that is 28 multiplications for 16 loads, and the sums of 4 rows already hide a multiplication's
+ * latency; with few rows the weights' way from memory is what counts, so they are asked for ahead of their use.
+ */
+
+enum { PREFETCH_BYTES = 4096 };
+
+/* `rows` and `dtype` are constants where this is called. */
+static inline __attribute__((always_inline)) void multiply_rows(size_t rows, attn_dtype dtype,
+                                                                const struct attn_panel_part *part) {
+    VECTOR low[PANEL_ROWS], high[PANEL_ROWS];
+#pragma GCC unroll 14
+    for (size_t i = 0; i < rows; i++)
+        low[i] = high[i] = v_set(0);
+    const size_t depth = part->depth;
+    const float *left = part->left;
+    const char *ahead = (const char *)part->panel + PREFETCH_BYTES;
+    for (size_t d = 0; d < depth; d++) {
+        VECTOR a, b;
+        v_load_panel(dtype, part->panel, d, &a, &b);
+        const size_t bytes = 2 * WIDTH * (dtype == ATTN_FLOAT32 ? 4 : 2);
+        for (size_t line = 0; line < bytes; line += 64)
+            __builtin_prefetch(ahead + d * bytes + line, 0, 2);
+#pragma GCC unroll 14
+        for (size_t i = 0; i < rows; i++) {
+            const VECTOR x = v_set(left[i * ATTN_PANEL_DEPTH + d]);
+            low[i] = v_fma(x, a, low[i]);
+            high[i] = v_fma(x, b, high[i]);
+        }
+    }
+#pragma GCC unroll 14
+    for (size_t i = 0; i < rows; i++) {
+        float *sums = part->sums + i * 2 * WIDTH;
+        if (part->accumulate) {
+            low[i] += v_load(sums);
+            high[i] += v_load(sums + WIDTH);
+        }
+        v_store(sums, low[i]);
+        v_store(sums + WIDTH, high[i]);
+    }
+}
+
+static inline __attribute__((always_inline)) void multiply_dtype(attn_dtype dtype, const struct attn_panel_part *part) {
+    switch (part->rows) {
+#define CASE(n)                                                                                                        \
+    case n:                                                                                                            \
+        multiply_rows(n, dtype, part);                                                                                 \
+        break;
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+        CASE(5)
+        CASE(6)
+#if PANEL_ROWS == 14
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+        CASE(13)
+        CASE(14)
+#endif
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static void panel_multiply(const struct attn_panel_part *part) {
+    if (part->dtype == ATTN_FLOAT32)
+        multiply_dtype(ATTN_FLOAT32, part);
+    else if (part->dtype == ATTN_FLOAT16)
+        multiply_dtype(ATTN_FLOAT16, part);
+    else
+        multiply_dtype(ATTN_BFLOAT16, part);
+}
+
+static void panel_finish(const struct attn_linear *linear, size_t row, size_t rows, size_t column, size_t columns,
+                         const float *sums) {
+    for (size_t i = 0; i < rows; i++, sums += 2 * WIDTH) {
+        const ptrdiff_t at = (ptrdiff_t)(row + i);
+        for (size_t j = 0; j < columns; j += WIDTH) {
+            const size_t left = columns - j < WIDTH ? columns - j : WIDTH;
+            const ptrdiff_t to = (ptrdiff_t)(column + j);
+            VECTOR v = v_load(sums + j);
+            if (linear->bias != NULL)
+                v += v_load_part(linear->bias + to, left, 0);
+            v = v_activate(linear->activation, v);
+            if (linear->gate != NULL)
+                v = v * v_load_part(linear->gate + at * linear->gate_stride + to, left, 0);
+            if (linear->residual != NULL)
+                v += v_load_part(linear->residual + at * linear->residual_stride + to, left, 0);
+            v_store_part(linear->out + at * linear->out_stride + to, left, v);
+        }
+    }
+}
+
+const struct attn_panel_kernels PANELS = {
+    .rows = PANEL_ROWS,
+    .columns = 2 * WIDTH,
+    .multiply = panel_multiply,
+    .finish = panel_finish,
+};
