@@ -59,7 +59,7 @@ bool arena_charge(struct arena *arena, size_t bytes) {
     return arena->account.take == NULL || arena->account.take(arena->account.context, bytes);
 }
 
-static void give_back(struct arena *arena, size_t bytes) {
+void arena_refund(struct arena *arena, size_t bytes) {
     if (arena->account.give != NULL && bytes > 0) {
         arena->account.give(arena->account.context, bytes);
     }
@@ -118,7 +118,7 @@ static struct block *chunk_push(struct arena *arena, size_t bytes) {
     }
     struct block *chunk = aligned_alloc(ALIGNMENT, header + size);
     if (chunk == NULL) {
-        give_back(arena, header + size);
+        arena_refund(arena, header + size);
         return NULL;
     }
     *chunk = (struct block){.next = arena->chunks, .data = (unsigned char *)chunk + header, .size = size};
@@ -142,7 +142,7 @@ static struct block *map_push(struct arena *arena, size_t bytes) {
                      : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED) {
         free(map);
-        give_back(arena, size);
+        arena_refund(arena, size);
         return NULL;
     }
     *map = (struct block){.next = arena->maps, .data = data, .size = size, .is_mapped = true};
@@ -227,7 +227,7 @@ void arena_commit(struct arena *arena, size_t used_bytes) {
     size_t keep = 0;
     bool has_tail = round_up(used_bytes, page_bytes(), &keep) && keep < block->size;
     if (has_tail && munmap(block->data + keep, block->size - keep) == 0) {
-        give_back(arena, block->size - keep);
+        arena_refund(arena, block->size - keep);
         block->size = keep;
     }
     arena->bytes += block->size;

@@ -47,6 +47,8 @@ void arena_commit(struct arena *arena, size_t used_bytes);
 void arena_set_account(struct arena *arena, struct arena_account account);
 /** Takes from the account for memory that is held elsewhere on the arena's behalf. @return false where it refuses. */
 bool arena_charge(struct arena *arena, size_t bytes);
+/** Gives back to the account what arena_charge took, where it is not held until the end. */
+void arena_refund(struct arena *arena, size_t bytes);
 /** @return bytes held (reservations count what was committed). */
 size_t arena_bytes(const struct arena *arena);
 

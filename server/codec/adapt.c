@@ -9,6 +9,8 @@ const char *adapt_dtypes(enum field_kind kind) {
     switch (kind) {
     case FIELD_INTEGERS:
         return "int64, int32 or uint8 (or a floating dtype that holds integers)";
+    case FIELD_FLAGS:
+        return "bool, int64, int32 or uint8 (or a floating dtype that holds integers)";
     case FIELD_MASK:
     case FIELD_PADDING:
         return "bool, uint8 or a floating dtype";
@@ -29,6 +31,10 @@ static bool is_boolean(attn_dtype dtype) {
 static bool wanted_dtype(enum field_kind kind, attn_dtype floating, attn_dtype given, attn_dtype *wanted) {
     if (kind == FIELD_INTEGERS) {
         *wanted = ATTN_INT64;
+        return true;
+    }
+    if (kind == FIELD_FLAGS) {
+        *wanted = given == ATTN_BOOL ? ATTN_BOOL : ATTN_INT64;
         return true;
     }
     if (is_mask(kind)) {

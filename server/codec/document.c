@@ -354,11 +354,16 @@ static bool is_dtype(const struct field_spec *spec) {
     return spec->kind == FIELD_JSON && strcmp(spec->name, "dtype") == 0;
 }
 
+/* Whether a tensor of this kind depends on the request's dtype. */
+static bool has_floats(enum field_kind kind) {
+    return kind != FIELD_JSON && kind != FIELD_INTEGERS && kind != FIELD_FLAGS;
+}
+
 static bool read_field(struct builder *builder, const struct field_spec *spec, struct field *field) {
     struct reader *reader = &builder->reader;
     struct pointer_text pointer = field_pointer(spec->name);
     const char *start = reader->scan.at;
-    builder->has_floating = builder->has_floating || (spec->kind != FIELD_JSON && spec->kind != FIELD_INTEGERS);
+    builder->has_floating = builder->has_floating || has_floats(spec->kind);
     if (spec->kind == FIELD_TENSORS) {
         return read_tensors(builder, field);
     }

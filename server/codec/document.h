@@ -17,6 +17,8 @@ enum field_kind {
     FIELD_TENSOR,  /**< floating tensor in any of the forms of api.md section 2, as the request's dtype (f32 or f64) */
     FIELD_MASK,    /**< JSON true/false -> ATTN_BOOL; numbers -> floating; object forms keep bool/uint8; ints refused */
     FIELD_PADDING, /**< as FIELD_MASK, but the plain JSON numbers 0 and 1 count as booleans */
+    FIELD_FLAGS,   /**< true/false and the JSON numbers 0 and 1 -> ATTN_BOOL; object forms of other dtypes than bool ->
+                        int64, whose values the caller checks */
     FIELD_INTEGERS, /**< int64 tensor, exact; rank is whatever it is */
     FIELD_TENSORS,  /**< an object whose every member is a FIELD_TENSOR: `params` */
     FIELD_JSON      /**< anything else: a jansson value */

@@ -179,6 +179,13 @@ bool encoder_real(struct encoder *encoder, double value, int digits) {
     return append_value(encoder, text, (size_t)(behind - text));
 }
 
+bool encoder_element(struct encoder *encoder, const struct attn_view *view, size_t index) {
+    char text[NUMBER_MAX_TEXT];
+    const unsigned char *element = (const unsigned char *)view->data + index * attn_dtype_bytes(view->dtype);
+    const char *behind = tensor_print_run(text, view->dtype, element, 1, encoder->options.digits);
+    return append_value(encoder, text, (size_t)(behind - text));
+}
+
 bool encoder_bool(struct encoder *encoder, bool value) {
     return value ? append_value(encoder, "true", 4) : append_value(encoder, "false", 5);
 }

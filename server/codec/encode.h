@@ -33,6 +33,8 @@ bool encoder_integer(struct encoder *encoder, int64_t value);
 bool encoder_real(struct encoder *encoder, double value, int digits);
 bool encoder_bool(struct encoder *encoder, bool value);
 bool encoder_null(struct encoder *encoder);
+/** One element, row-major, of a contiguous view, with the digits of the options. */
+bool encoder_element(struct encoder *encoder, const struct attn_view *view, size_t index);
 /** JSON text as it is. */
 bool encoder_raw(struct encoder *encoder, const char *json, size_t length);
 /** A tensor in the chosen encoding, read when pulled: its data must live until the encoder is done with. */

@@ -16,6 +16,7 @@ enum element_class tensor_element_class(const struct reader *reader, enum field_
     switch (kind) {
     case FIELD_INTEGERS:
         return ELEMENTS_I64;
+    case FIELD_FLAGS:
     case FIELD_PADDING:
         return is_boolean ? ELEMENTS_BOOL : ELEMENTS_ZERO_ONE;
     case FIELD_MASK:

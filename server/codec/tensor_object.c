@@ -184,7 +184,8 @@ static bool read_data(struct object_form *form) {
     int first = first_of_data(form);
     /* A dtype to come may still change what is allowed: only numbers and masks read the same without it. */
     bool is_boolean = first == 't' || first == 'f';
-    bool is_open = form->kind == FIELD_PADDING || (form->kind == FIELD_INTEGERS && is_boolean);
+    bool is_open =
+        form->kind == FIELD_PADDING || form->kind == FIELD_FLAGS || (form->kind == FIELD_INTEGERS && is_boolean);
     form->is_data_unread = !form->has_dtype && is_open;
     form->is_data_before_dtype = !form->has_dtype;
     if (form->is_data_unread) {
@@ -437,7 +438,8 @@ static bool round_to_dtype(struct object_form *form, struct attn_view *view) {
 
 /* Integers that were read as int64 but are a uint8 mask. */
 static bool narrow_mask(struct object_form *form, struct attn_view *view) {
-    if (form->dtype != ATTN_UINT8 || view->dtype != ATTN_INT64 || form->kind == FIELD_INTEGERS) {
+    if (form->dtype != ATTN_UINT8 || view->dtype != ATTN_INT64 || form->kind == FIELD_INTEGERS ||
+        form->kind == FIELD_FLAGS) {
         return true;
     }
     size_t elements = attn_view_elements(view);

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 static const struct field_spec specs[] = {
-    {"query", FIELD_TENSOR},         {"attn_mask", FIELD_MASK}, {"key_padding_mask", FIELD_PADDING},
-    {"key_lengths", FIELD_INTEGERS}, {"params", FIELD_TENSORS}, {"dtype", FIELD_JSON},
-    {"weights", FIELD_JSON},
+    {"query", FIELD_TENSOR},         {"attn_mask", FIELD_MASK},       {"key_padding_mask", FIELD_PADDING},
+    {"attention_mask", FIELD_FLAGS}, {"key_lengths", FIELD_INTEGERS}, {"params", FIELD_TENSORS},
+    {"dtype", FIELD_JSON},           {"weights", FIELD_JSON},
 };
 static const struct document_limits limits = {.max_elements = 1 << 16};
 

@@ -7,17 +7,12 @@
 #include <string.h>
 
 static const struct field_spec specs[] = {
-    {"query", FIELD_TENSOR},
-    {"key", FIELD_TENSOR},
-    {"attn_mask", FIELD_MASK},
-    {"key_padding_mask", FIELD_PADDING},
-    {"key_lengths", FIELD_INTEGERS},
-    {"params", FIELD_TENSORS},
-    {"dtype", FIELD_JSON},
-    {"num_heads", FIELD_JSON},
-    {"weights", FIELD_JSON},
-    {"scale", FIELD_JSON},
-    {"text", FIELD_JSON},
+    {"query", FIELD_TENSOR},         {"key", FIELD_TENSOR},
+    {"attn_mask", FIELD_MASK},       {"key_padding_mask", FIELD_PADDING},
+    {"attention_mask", FIELD_FLAGS}, {"key_lengths", FIELD_INTEGERS},
+    {"params", FIELD_TENSORS},       {"dtype", FIELD_JSON},
+    {"num_heads", FIELD_JSON},       {"weights", FIELD_JSON},
+    {"scale", FIELD_JSON},           {"text", FIELD_JSON},
 };
 
 static struct arena *arena;
@@ -192,6 +187,25 @@ static void check_integers(const char *name, const int64_t *expected, size_t cou
     ck_assert_mem_eq(view.data, expected, count * sizeof *expected);
 }
 
+START_TEST(flags_are_booleans_0_and_1_or_integers_of_any_dtype) {
+    read_ok("{\"attention_mask\":[[1,0],[1.0,1]]}");
+    check_bytes("attention_mask", ATTN_BOOL, "1011");
+    read_ok("{\"attention_mask\":[true,false]}");
+    check_bytes("attention_mask", ATTN_BOOL, "10");
+    read_ok("{\"attention_mask\":{\"data\":[1,0],\"shape\":[2]}}");
+    check_bytes("attention_mask", ATTN_BOOL, "10");
+    static const char *const wide[] = {"int64", "int32", "uint8", "float32"};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "{\"attention_mask\":{\"data\":[1,0],\"shape\":[2],\"dtype\":\"%s\"}}", wide[i]);
+        read_ok(text);
+        ck_assert_int_eq(tensor_of("attention_mask").dtype, ATTN_INT64);
+        ck_assert_int_eq(((const int64_t *)tensor_of("attention_mask").data)[0], 1);
+        ck_assert_int_eq(((const int64_t *)tensor_of("attention_mask").data)[1], 0);
+    }
+}
+END_TEST
+
 START_TEST(integers_are_exact) {
     read_ok("{\"key_lengths\":[2,3.0,9223372036854775807,-4e1]}");
     check_integers("key_lengths", (int64_t[]){2, 3, INT64_MAX, -40}, 4);
@@ -306,6 +320,7 @@ static const struct wrong wrongs[] = {
     {"{\"attn_mask\":{\"shape\":[1],\"dtype\":\"int64\",\"data\":[1]}}", PROBLEM_INVALID, "/attn_mask/dtype",
      "expected bool, uint8 or a floating dtype, found int64", 0},
     {"{\"key_padding_mask\":[0,0.5]}", PROBLEM_INVALID, "/key_padding_mask/1", "0 or 1", 0},
+    {"{\"attention_mask\":[1,2]}", PROBLEM_INVALID, "/attention_mask/1", "0 or 1", 0},
     {"{\"key_padding_mask\":[true,1]}", PROBLEM_INVALID, "/key_padding_mask/1", "found a number 1", 0},
     {"{\"key_lengths\":[1,1.5]}", PROBLEM_INVALID, "/key_lengths/1", "found a number 1.5", 0},
     {"{\"key_lengths\":[9223372036854775808]}", PROBLEM_INVALID, "/key_lengths/0", "within 64 bits", 0},
@@ -453,6 +468,7 @@ int main(void) {
     tcase_add_test(tests, data_are_rounded_to_the_dtype_they_name);
     tcase_add_test(tests, masks_keep_booleans_apart_from_numbers);
     tcase_add_test(tests, padding_takes_0_and_1_for_booleans_unless_a_floating_dtype_is_named);
+    tcase_add_test(tests, flags_are_booleans_0_and_1_or_integers_of_any_dtype);
     tcase_add_test(tests, integers_are_exact);
     tcase_add_test(tests, null_is_as_if_the_field_were_absent);
     tcase_add_test(tests, members_keep_their_names_and_order);
