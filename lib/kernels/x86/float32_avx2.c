@@ -132,6 +132,34 @@ static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwis
     return _mm256_blendv_ps(otherwise, negative, x);
 }
 
+/* 8 rows of 8 elements become columns, rows behind the first `count` 0: pairs, quadruples, then halves of vectors
+ * change places. */
+static inline void v_turn(const float *from, ptrdiff_t stride, size_t count, float *to, ptrdiff_t to_stride) {
+    VECTOR r[8], t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        r[i] = (size_t)i < count ? v_load(from + i * stride) : v_set(0);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        v_store(to + i * to_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        v_store(to + (i + 4) * to_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+#define V_TURN
+#define TILE_ROWS 6
+
 #include "lib/kernels/x86/rows_template.h"
 
 /* Two vectors of a panel's weights. */
@@ -154,7 +182,6 @@ static inline void v_load_panel(attn_dtype dtype, const void *panel, size_t row,
 }
 
 #define PANELS attn_panels_avx2
-#define PANEL_ROWS 6
 #include "lib/kernels/x86/panels_template.h"
 
 #else

@@ -6,6 +6,7 @@
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 #define ROWS attn_rows_avx512_float32
 #define VECTOR __m512
@@ -118,6 +119,42 @@ static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwis
     return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), otherwise, negative);
 }
 
+/* 16 rows of 16 elements become columns, rows behind the first `count` 0: pairs, quadruples, then quarters of vectors
+ * change places. */
+static inline void v_turn(const float *from, ptrdiff_t stride, size_t count, float *to, ptrdiff_t to_stride) {
+    VECTOR r[16], t[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        r[i] = (size_t)i < count ? v_load(from + i * stride) : v_set(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        const __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 1]);
+        const __m512d c = _mm512_castps_pd(t[i + 2]), d = _mm512_castps_pd(t[i + 3]);
+        r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    enum { EVEN = 0x88, ODD = 0xdd };
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const VECTOR a = _mm512_shuffle_f32x4(r[i], r[i + 4], EVEN), b = _mm512_shuffle_f32x4(r[i], r[i + 4], ODD);
+        const VECTOR c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], EVEN);
+        const VECTOR d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], ODD);
+        v_store(to + i * to_stride, _mm512_shuffle_f32x4(a, c, EVEN));
+        v_store(to + (i + 4) * to_stride, _mm512_shuffle_f32x4(b, d, EVEN));
+        v_store(to + (i + 8) * to_stride, _mm512_shuffle_f32x4(a, c, ODD));
+        v_store(to + (i + 12) * to_stride, _mm512_shuffle_f32x4(b, d, ODD));
+    }
+}
+#define V_TURN
+#define TILE_ROWS 14
+
 #include "lib/kernels/x86/rows_template.h"
 
 /* Two vectors of a panel's weights. */
@@ -140,7 +177,6 @@ static inline void v_load_panel(attn_dtype dtype, const void *panel, size_t row,
 }
 
 #define PANELS attn_panels_avx512
-#define PANEL_ROWS 14
 #include "lib/kernels/x86/panels_template.h"
 
 #else

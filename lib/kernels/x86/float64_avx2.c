@@ -127,6 +127,8 @@ static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwis
     return _mm256_blendv_pd(otherwise, negative, x);
 }
 
+#define TILE_ROWS 6
+
 #include "lib/kernels/x86/rows_template.h"
 
 #else

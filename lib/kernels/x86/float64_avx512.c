@@ -6,6 +6,7 @@
 #include <float.h>
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 #define ROWS attn_rows_avx512_float64
 #define VECTOR __m512d
@@ -109,6 +110,8 @@ static inline VECTOR v_keep_where(VECTOR v, const uint8_t *mask, size_t count, b
 static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwise) {
     return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), otherwise, negative);
 }
+
+#define TILE_ROWS 14
 
 #include "lib/kernels/x86/rows_template.h"
 

@@ -1,7 +1,7 @@
 /*
  * Packed products over vectors. The including file has included rows_template.h for float32 and defines
  *     PANELS           the name of the table
- *     PANEL_ROWS       rows of a part: 2 * PANEL_ROWS sums, a row's weights and one input fit the registers
+ *     TILE_ROWS        rows of a part: 2 * TILE_ROWS sums, a row's weights and one input fit the registers
  *     v_load_panel     two vectors of a panel's weights, widened
  *
  * A row of the panel is two vectors; each input of a row of the left factor is spread over a vector and multiplied with
@@ -14,7 +14,7 @@ enum { PREFETCH_BYTES = 4096 };
 /* `rows` and `dtype` are constants where this is called. */
 static inline __attribute__((always_inline)) void multiply_rows(size_t rows, attn_dtype dtype,
                                                                 const struct attn_panel_part *part) {
-    VECTOR low[PANEL_ROWS], high[PANEL_ROWS];
+    VECTOR low[TILE_ROWS], high[TILE_ROWS];
 #pragma GCC unroll 14
     for (size_t i = 0; i < rows; i++)
         low[i] = high[i] = v_set(0);
@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void multiply_rows(size_t rows, att
         v_load_panel(dtype, part->panel, d, &a, &b);
         const size_t bytes = 2 * WIDTH * (dtype == ATTN_FLOAT32 ? 4 : 2);
         for (size_t line = 0; line < bytes; line += 64)
-            __builtin_prefetch(ahead + d * bytes + line, 0, 2);
+            __builtin_prefetch(ahead + d * bytes + line, 0, 3);
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
             const VECTOR x = v_set(left[i * ATTN_PANEL_DEPTH + d]);
@@ -58,7 +58,7 @@ static inline __attribute__((always_inline)) void multiply_dtype(attn_dtype dtyp
         CASE(4)
         CASE(5)
         CASE(6)
-#if PANEL_ROWS == 14
+#if TILE_ROWS == 14
         CASE(7)
         CASE(8)
         CASE(9)
@@ -104,7 +104,7 @@ static void panel_finish(const struct attn_linear *linear, size_t row, size_t ro
 }
 
 const struct attn_panel_kernels PANELS = {
-    .rows = PANEL_ROWS,
+    .rows = TILE_ROWS,
     .columns = 2 * WIDTH,
     .multiply = panel_multiply,
     .finish = panel_finish,

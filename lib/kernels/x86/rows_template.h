@@ -223,96 +223,7 @@ static void row_combine_nonzero(const void *weights, size_t count, const void *v
     }
 }
 
-static inline void v_put(const struct attn_product *p, REAL *to, size_t count, VECTOR sum) {
-    sum = sum * v_set((REAL)p->factor);
-    if (p->accumulate)
-        sum += v_load_part(to, count, 0);
-    v_store_part(to, count, sum);
-}
-
-/*
- * `rows` rows of out against up to WIDTH columns of a right factor whose rows hold columns: one vector of sums a row.
- * `rows` is a constant where this is called, so that the sums stay in registers.
- */
-static inline __attribute__((always_inline)) void product_tile(const struct attn_product *p, size_t row, size_t rows,
-                                                               const REAL *right, ptrdiff_t right_stride, size_t column,
-                                                               size_t count) {
-    const REAL *left = (const REAL *)p->left + (ptrdiff_t)row * p->left_stride;
-    REAL *out = (REAL *)p->out + (ptrdiff_t)row * p->out_stride + column;
-    VECTOR sums[8];
-    for (size_t i = 0; i < rows; i++)
-        sums[i] = v_set(0);
-    for (size_t d = 0; d < p->depth; d++, right += right_stride) {
-        const VECTOR v = count == WIDTH ? v_load(right) : v_load_part(right, count, 0);
-        for (size_t i = 0; i < rows; i++)
-            sums[i] = v_fma(v_set(left[(ptrdiff_t)i * p->left_stride + (ptrdiff_t)d]), v, sums[i]);
-    }
-    for (size_t i = 0; i < rows; i++)
-        v_put(p, out + (ptrdiff_t)i * p->out_stride, count, sums[i]);
-}
-
-static void product_column(const struct attn_product *p, const REAL *right, ptrdiff_t right_stride, size_t column,
-                           size_t count) {
-    size_t row = 0;
-    for (; row + 8 <= p->rows; row += 8)
-        product_tile(p, row, 8, right, right_stride, column, count);
-    for (; row + 4 <= p->rows; row += 4)
-        product_tile(p, row, 4, right, right_stride, column, count);
-    for (; row < p->rows; row++)
-        product_tile(p, row, 1, right, right_stride, column, count);
-}
-
-static void product_plain(const struct attn_product *p) {
-    for (size_t column = 0; column < p->columns; column += WIDTH) {
-        const size_t left = p->columns - column;
-        product_column(p, (const REAL *)p->right + column, p->right_stride, column, left < WIDTH ? left : WIDTH);
-    }
-}
-
-/* With few rows, turning the right factor costs more than adding up each product's vector. */
-static void product_by_dots(const struct attn_product *p) {
-    for (size_t row = 0; row < p->rows; row++) {
-        const REAL *left = (const REAL *)p->left + (ptrdiff_t)row * p->left_stride;
-        REAL *out = (REAL *)p->out + (ptrdiff_t)row * p->out_stride;
-        for (size_t column = 0; column < p->columns; column++) {
-            const REAL *right = (const REAL *)p->right + (ptrdiff_t)column * p->right_stride;
-            VECTOR sum = v_set(0);
-            size_t d = 0;
-            for (; d + WIDTH <= p->depth; d += WIDTH)
-                sum = v_fma(v_load(left + d), v_load(right + d), sum);
-            if (d < p->depth)
-                sum = v_fma(v_load_part(left + d, p->depth - d, 0), v_load_part(right + d, p->depth - d, 0), sum);
-            const REAL dot = v_sum(sum) * (REAL)p->factor;
-            out[column] = p->accumulate ? out[column] + dot : dot;
-        }
-    }
-}
-
-/* Depth of the right factor that is turned at a time: 128 * WIDTH elements of stack. */
-enum { TURNED = 128, FEWEST_TURNED_ROWS = 3 };
-
-static void product_transposed(const struct attn_product *p) {
-    if (p->rows < FEWEST_TURNED_ROWS) {
-        product_by_dots(p);
-        return;
-    }
-    REAL turned[TURNED * WIDTH];
-    for (size_t column = 0; column < p->columns; column += WIDTH) {
-        const size_t left = p->columns - column, count = left < WIDTH ? left : WIDTH;
-        for (size_t begin = 0; begin < p->depth; begin += TURNED) {
-            struct attn_product part = *p;
-            part.depth = p->depth - begin < TURNED ? p->depth - begin : TURNED;
-            part.left = (const REAL *)p->left + begin;
-            part.accumulate = p->accumulate || begin > 0;
-            for (size_t j = 0; j < count; j++) {
-                const REAL *right = (const REAL *)p->right + (ptrdiff_t)(column + j) * p->right_stride + begin;
-                for (size_t d = 0; d < part.depth; d++)
-                    turned[d * WIDTH + j] = right[d];
-            }
-            product_column(&part, turned, WIDTH, column, count);
-        }
-    }
-}
+#include "lib/kernels/x86/products_template.h"
 
 /* x * sigmoid(u) for x and u of one sign, by exp(-|u|). */
 static inline VECTOR v_gated(VECTOR x, VECTOR u) {
@@ -412,6 +323,7 @@ static void row_normalise(const struct attn_norm *norm, size_t width, const void
 }
 
 const struct attn_row_kernels ROWS = {
+    .beats_blas = true,
     .maximum = row_maximum,
     .exponentials = row_exponentials,
     .softmax = row_softmax,
