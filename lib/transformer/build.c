@@ -14,7 +14,16 @@ static bool is_on(const struct attn_builder *builder, const struct attn_tensor_n
 }
 
 static bool name_is_used(const struct attn_builder *builder, const struct attn_tensor_name *name) {
-    return name->name != NULL && is_on(builder, name) && !((name->flags & ATTN_NOT_FIRST) && builder->layer == 0);
+    return name->name != NULL && (is_on(builder, name) || name->otherwise != NULL) &&
+           !((name->flags & ATTN_NOT_FIRST) && builder->layer == 0);
+}
+
+static const char *weight_suffix(const struct attn_tensor_name *name) {
+    return name->flags & ATTN_BARE ? "" : name->flags & ATTN_UNDERSCORE ? "_weight" : ".weight";
+}
+
+static const char *bias_suffix(const struct attn_tensor_name *name) {
+    return name->flags & (ATTN_BARE | ATTN_UNDERSCORE) ? "_bias" : ".bias";
 }
 
 bool attn_builder_has(const struct attn_builder *builder, enum attn_role role) {
@@ -37,14 +46,32 @@ static bool write_name(char *text, const struct attn_builder *builder, const cha
 static attn_status fail_tensor(const struct attn_builder *builder, attn_status status, const char *file,
                                const char *name, const char *message) {
     char field[sizeof builder->error->field];
-    snprintf(field, sizeof field, "%.60s/%.90s", file, name);
+    if (builder->model->tensors.is_lent)
+        file = "";
+    snprintf(field, sizeof field, "%.60s%s%.90s", file, file[0] != '\0' ? "/" : "", name);
     return attn_fail(builder->error, status, field, "%s", message);
+}
+
+/* Drops axes of 1 before the expected ones. @return whether the rest is as expected */
+static bool squeeze(struct attn_view *view, const struct attn_shape *shape) {
+    const int extra = view->rank - shape->rank;
+    if (extra < 0)
+        return false;
+    for (int axis = 0; axis < view->rank; axis++)
+        if (view->shape[axis] != (axis < extra ? 1 : shape->axes[axis - extra]))
+            return false;
+    view->rank = shape->rank;
+    for (int axis = 0; axis < shape->rank; axis++) {
+        view->shape[axis] = view->shape[axis + extra];
+        view->stride[axis] = view->stride[axis + extra];
+    }
+    return true;
 }
 
 attn_status attn_builder_named(const struct attn_builder *builder, const char *name, const struct attn_shape *shape,
                                struct attn_view *view) {
     const char *file = "";
-    const struct attn_named_view found = attn_tensors_find(&builder->model->tensors, name, &file);
+    struct attn_named_view found = attn_tensors_find(&builder->model->tensors, name, &file);
     char message[400], expected[ATTN_SHAPE_TEXT], is[ATTN_SHAPE_TEXT];
     if (found.name == NULL) {
         snprintf(message, sizeof message, "missing: %s needs it, of shape %s", builder->family->model_type,
@@ -53,10 +80,7 @@ attn_status attn_builder_named(const struct attn_builder *builder, const char *n
                            builder->model->tensors.count > 1 ? "model.safetensors.index.json" : "model.safetensors",
                            name, message);
     }
-    bool fits = found.view.rank == shape->rank;
-    for (int axis = 0; axis < shape->rank && fits; axis++)
-        fits = found.view.shape[axis] == shape->axes[axis];
-    if (!fits) {
+    if (!squeeze(&found.view, shape)) {
         snprintf(message, sizeof message, "expected shape %s by config.json, found %s",
                  attn_shape_text(expected, shape->rank, shape->axes),
                  attn_shape_text(is, found.view.rank, found.view.shape));
@@ -73,7 +97,12 @@ attn_status attn_builder_named(const struct attn_builder *builder, const char *n
 attn_status attn_builder_tensor(const struct attn_builder *builder, const struct attn_tensor_name *name,
                                 const char *suffix, const struct attn_shape *shape, struct attn_view *view) {
     char text[MAX_NAME];
-    if (!write_name(text, builder, name->name, suffix))
+    const char *word = is_on(builder, name) ? name->name : name->otherwise;
+    bool fits = write_name(text, builder, word, suffix);
+    if (fits && name->otherwise != NULL && name->present_if == ATTN_SET_NONE &&
+        attn_tensors_find(&builder->model->tensors, text, NULL).name == NULL)
+        fits = write_name(text, builder, name->otherwise, suffix);
+    if (!fits)
         return attn_fail(builder->error, ATTN_ERANGE, "config.json/model_type", "a tensor's name is too long");
     return attn_builder_named(builder, text, shape, view);
 }
@@ -106,9 +135,8 @@ attn_status attn_builder_linear(const struct attn_builder *builder, const struct
         return ATTN_OK;
     const bool is_transposed = (name->flags & ATTN_TRANSPOSED) != 0;
     const struct attn_shape shape = {2, {is_transposed ? in : out, is_transposed ? out : in}};
-    const char *suffix = name->flags & ATTN_BARE ? "" : ".weight";
     struct attn_view view;
-    attn_status status = attn_builder_tensor(builder, name, suffix, &shape, &view);
+    attn_status status = attn_builder_tensor(builder, name, weight_suffix(name), &shape, &view);
     if (status != ATTN_OK)
         return status;
     if (is_transposed) {
@@ -123,7 +151,18 @@ attn_status attn_builder_linear(const struct attn_builder *builder, const struct
     *weight = made;
     if (!has_bias(builder, name))
         return ATTN_OK;
-    return attn_builder_vector(builder, name, name->flags & ATTN_BARE ? "_bias" : ".bias", out, &made->bias);
+    return attn_builder_vector(builder, name, bias_suffix(name), out, &made->bias);
+}
+
+attn_status attn_builder_part(const struct attn_builder *builder, const struct attn_weight *whole, size_t begin,
+                              size_t count, struct attn_weight **part) {
+    const struct attn_view view = attn_view_part(&whole->view, 0, begin, count);
+    *part = attn_model_weight(builder->model, &view);
+    if (*part == NULL)
+        return no_memory(builder);
+    if (whole->bias.size > 0)
+        (*part)->bias = (struct attn_vector){whole->bias.float32 + begin, whole->bias.float64 + begin, count};
+    return ATTN_OK;
 }
 
 /* The first BERT files call a norm's weight and bias gamma and beta. */
@@ -154,21 +193,26 @@ static attn_status table(const struct attn_builder *builder, enum attn_role role
     const struct attn_tensor_name *name = &builder->recipe->tensors[role];
     if (!attn_builder_has(builder, role))
         return ATTN_OK;
-    return attn_builder_tensor(builder, name, name->flags & ATTN_BARE ? "" : ".weight", &shape, view);
+    return attn_builder_tensor(builder, name, weight_suffix(name), &shape, view);
+}
+
+static bool is_in_files(const struct attn_builder *builder, const struct attn_tensor_name *name, const char *word) {
+    char text[MAX_NAME];
+    return word != NULL && write_name(text, builder, word, weight_suffix(name)) &&
+           attn_tensors_find(&builder->model->tensors, text, NULL).name != NULL;
 }
 
 attn_status attn_builder_prefix(struct attn_builder *builder) {
-    const struct attn_tensor_name *tokens = &builder->recipe->tensors[ATTN_ROLE_TOKENS];
-    const struct attn_tensor_name *probe =
-        tokens->name != NULL ? tokens : &builder->recipe->tensors[ATTN_ROLE_CLASS_TOKEN];
-    char text[MAX_NAME];
+    static const enum attn_role probes[] = {ATTN_ROLE_TOKENS, ATTN_ROLE_PATCHES, ATTN_ROLE_CONVOLUTION_1};
+    const struct attn_tensor_name *probe = &builder->recipe->tensors[probes[0]];
+    for (size_t i = 1; i < sizeof probes / sizeof *probes && probe->name == NULL; i++)
+        probe = &builder->recipe->tensors[probes[i]];
     builder->prefix = builder->family->prefixes[0];
     for (size_t i = 0; i < sizeof builder->family->prefixes / sizeof *builder->family->prefixes; i++) {
         builder->prefix = builder->family->prefixes[i];
         if (builder->prefix == NULL || probe->name == NULL)
             break;
-        if (write_name(text, builder, probe->name, probe->flags & ATTN_BARE ? "" : ".weight") &&
-            attn_tensors_find(&builder->model->tensors, text, NULL).name != NULL)
+        if (is_in_files(builder, probe, probe->name) || is_in_files(builder, probe, probe->otherwise))
             return ATTN_OK;
     }
     builder->prefix = builder->family->prefixes[0]; /* the error will name the tensor that is not there */
@@ -179,7 +223,8 @@ attn_status attn_builder_prefix(struct attn_builder *builder) {
 static attn_status build_positions(struct attn_builder *builder) {
     struct attn_transformer_stack *stack = builder->stack;
     const struct attn_settings *settings = &builder->settings;
-    stack->positions = attn_setting_size(settings, ATTN_SET_POSITIONS);
+    if (stack->positions == 0) /* else the stem has said it */
+        stack->positions = attn_setting_size(settings, ATTN_SET_POSITIONS);
     stack->position_offset = attn_setting_size(settings, ATTN_SET_POSITION_OFFSET);
     stack->position_kind = builder->recipe->positions;
     stack->max_length = stack->positions;
@@ -189,6 +234,8 @@ static attn_status build_positions(struct attn_builder *builder) {
                                     "expected an id below max_position_embeddings - 1, found %lld", stack->pad);
         stack->max_length = stack->positions - (size_t)stack->pad - 1;
     }
+    if (builder->recipe->flags & ATTN_STACK_SINUSOIDS)
+        return attn_build_sinusoids(builder);
     return table(builder, ATTN_ROLE_POSITIONS, stack->positions + stack->position_offset,
                  stack->has_late_positions ? stack->hidden : stack->embedding, &stack->position_table);
 }
@@ -254,7 +301,8 @@ static void set_sizes(struct attn_builder *builder) {
     stack->types = attn_setting_size(settings, ATTN_SET_TYPES);
     stack->pad = (long long)attn_setting_number(settings, ATTN_SET_PAD);
     stack->embedding_scale = attn_setting_number(settings, ATTN_SET_EMBEDDING_SCALE);
-    if (flags & ATTN_STACK_SCALES_BY_ROOT)
+    stack->scales_given = (flags & ATTN_STACK_SCALES_GIVEN) != 0;
+    if ((flags & ATTN_STACK_SCALES_BY_ROOT) || attn_setting_is_on(settings, ATTN_SET_SCALES_EMBEDDING))
         stack->embedding_scale = __builtin_sqrt((double)stack->hidden);
 }
 
@@ -262,7 +310,9 @@ attn_status attn_build_ends(struct attn_builder *builder) {
     struct attn_transformer_stack *stack = builder->stack;
     const struct attn_stack_recipe *recipe = builder->recipe;
     set_sizes(builder);
-    attn_status status = build_embeddings(builder);
+    attn_status status = attn_build_stem(builder);
+    if (status == ATTN_OK)
+        status = build_embeddings(builder);
     if (status == ATTN_OK)
         status = build_relative_bias(builder);
     if (status == ATTN_OK)

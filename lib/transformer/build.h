@@ -10,7 +10,7 @@ struct attn_builder {
     const json_t *config;
     const struct attn_family *family;
     const struct attn_stack_recipe *recipe;
-    struct attn_settings settings;
+    struct attn_settings settings; /**< of the stack that is built */
     struct attn_transformer_stack *stack;
     const char *prefix;
     size_t layer, inner; /**< what '#' and '@' stand for */
@@ -45,9 +45,17 @@ attn_status attn_builder_norm(const struct attn_builder *builder, const struct a
 attn_status attn_builder_vector(const struct attn_builder *builder, const struct attn_tensor_name *name,
                                 const char *suffix, size_t size, struct attn_vector *vector);
 
+/** Rows begin .. begin+count-1 of a linear layer as one of their own. */
+attn_status attn_builder_part(const struct attn_builder *builder, const struct attn_weight *whole, size_t begin,
+                              size_t count, struct attn_weight **part);
+
 /** Picks the prefix of the tensors' names. @return ATTN_OK, ATTN_ECONFLICT */
 attn_status attn_builder_prefix(struct attn_builder *builder);
 
+/** Pictures' patches or speech's convolutions, and how many positions they give, where the stack has any. */
+attn_status attn_build_stem(struct attn_builder *builder);
+/** The table of positions that are sines and cosines. */
+attn_status attn_build_sinusoids(struct attn_builder *builder);
 /** The stack's embeddings, final norm and rotations. */
 attn_status attn_build_ends(struct attn_builder *builder);
 /** All layers. */
@@ -56,5 +64,12 @@ attn_status attn_build_layers(struct attn_builder *builder);
 attn_status attn_build_ffn(struct attn_builder *builder, struct attn_transformer_layer *layer);
 /** The language-model head, where the files have one. */
 attn_status attn_build_head(struct attn_builder *builder);
+
+/**
+ * A whole model of a state dict, which is lent, and whose configuration was made up.
+ * @return as attn_model_open; *model is untouched on failure
+ */
+attn_status attn_model_build(struct attn_model **model, const json_t *config, const struct attn_family *family,
+                             const struct attn_safetensors *file, struct attn_error *error);
 
 #endif

@@ -2,29 +2,19 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
-/* Rows begin .. begin+count-1 of a linear layer as one of their own. */
-static attn_status part_of(struct attn_builder *builder, const struct attn_weight *whole, size_t begin, size_t count,
-                           struct attn_weight **part) {
-    const struct attn_view view = attn_view_part(&whole->view, 0, begin, count);
-    *part = attn_model_weight(builder->model, &view);
-    if (*part == NULL)
-        return attn_fail(builder->error, ATTN_ENOMEM, "", "no memory for the model's description");
-    if (whole->bias.size > 0)
-        (*part)->bias = (struct attn_vector){whole->bias.float32 + begin, whole->bias.float64 + begin, count};
-    return ATTN_OK;
-}
-
 static attn_status build_plain(struct attn_builder *builder, struct attn_feed_forward *ffn) {
     const struct attn_tensor_name *tensors = builder->recipe->tensors;
     const size_t hidden = builder->stack->hidden;
     attn_status status = ATTN_OK;
     if (attn_builder_has(builder, ATTN_ROLE_FFN_GATE_UP)) {
         struct attn_weight *both = NULL;
+        if (tensors[ATTN_ROLE_FFN_GATE_UP].flags & ATTN_SILU_GATE)
+            ffn->activation = ATTN_ACTIVATION_SILU;
         status = attn_builder_linear(builder, &tensors[ATTN_ROLE_FFN_GATE_UP], 2 * ffn->width, hidden, &both);
         if (status == ATTN_OK)
-            status = part_of(builder, both, 0, ffn->width, &ffn->gate);
+            status = attn_builder_part(builder, both, 0, ffn->width, &ffn->gate);
         if (status == ATTN_OK)
-            status = part_of(builder, both, ffn->width, ffn->width, &ffn->up);
+            status = attn_builder_part(builder, both, ffn->width, ffn->width, &ffn->up);
     } else {
         status = attn_builder_linear(builder, &tensors[ATTN_ROLE_FFN_UP], ffn->width, hidden, &ffn->up);
         if (status == ATTN_OK)

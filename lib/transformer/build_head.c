@@ -1,5 +1,6 @@
 #include "lib/transformer/build.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,6 +81,8 @@ attn_status attn_build_head(struct attn_builder *builder) {
                            : (attn_activation)attn_setting_number(settings, ATTN_SET_HEAD_ACTIVATION);
     head->softcap = attn_setting_number(settings, ATTN_SET_LOGIT_SOFTCAP);
     head->scale = attn_setting_number(settings, ATTN_SET_LOGIT_SCALE);
+    if (attn_setting_is_on(settings, ATTN_SET_SCALES_LOGITS))
+        head->scale /= sqrt((double)in);
     attn_status status = attn_builder_linear(builder, &recipe->dense, width, in, &head->dense);
     if (status == ATTN_OK)
         status = attn_builder_norm(builder, &recipe->norm, recipe->norm_kind, epsilon, width, &head->norm);

@@ -1,13 +1,14 @@
 #include "lib/transformer/build.h"
+#include <attn/sdpa.h>
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
 #include <attn/sdpa.h>
 #include <math.h>
 
-/* The five roles that an attention has in common, self or cross. */
+/* The roles that an attention has in common, self or cross. */
 struct attention_roles {
-    enum attn_role query, key, value, out;
+    enum attn_role query, key, value, joined, out;
 };
 
 static void place_heads(struct attn_attention *attention, enum attn_qkv_order order, bool is_cross) {
@@ -27,6 +28,19 @@ static void place_heads(struct attn_attention *attention, enum attn_qkv_order or
     attention->memory_width = is_cross ? keys + values : 0;
 }
 
+/* Cross attention's queries and keys are of two inputs, so that a joined weight has to be cut. */
+static attn_status split_joined(struct attn_builder *builder, struct attn_attention *attention, const size_t outs[3],
+                                size_t memory_hidden) {
+    const struct attn_tensor_name *name = &builder->recipe->tensors[ATTN_ROLE_CROSS_QKV];
+    struct attn_weight *whole = NULL;
+    if (memory_hidden != builder->stack->hidden)
+        return attn_fail(builder->error, ATTN_ESHAPE, name->name, "encoder and decoder are not equally wide");
+    attn_status status = attn_builder_linear(builder, name, outs[0] + outs[1] + outs[2], memory_hidden, &whole);
+    for (size_t i = 0, begin = 0; i < 3 && status == ATTN_OK; begin += outs[i++])
+        status = attn_builder_part(builder, whole, begin, outs[i], &attention->projection[i]);
+    return status;
+}
+
 static attn_status build_projections(struct attn_builder *builder, struct attn_attention *attention,
                                      const struct attention_roles *roles, size_t memory_hidden) {
     const struct attn_tensor_name *tensors = builder->recipe->tensors;
@@ -35,7 +49,9 @@ static attn_status build_projections(struct attn_builder *builder, struct attn_a
                             attention->kv_heads * attention->value_dim};
     const enum attn_role each[3] = {roles->query, roles->key, roles->value};
     attn_status status = ATTN_OK;
-    if (roles->query == ATTN_ROLE_QUERY && attn_builder_has(builder, ATTN_ROLE_QKV)) {
+    if (roles->joined == ATTN_ROLE_CROSS_QKV && attn_builder_has(builder, ATTN_ROLE_CROSS_QKV))
+        return split_joined(builder, attention, outs, memory_hidden);
+    if (roles->joined == ATTN_ROLE_QKV && attn_builder_has(builder, ATTN_ROLE_QKV)) {
         if (builder->recipe->qkv == ATTN_QKV_BY_HEAD && attention->heads != attention->kv_heads)
             return attn_config_fail(builder->error, ATTN_ECONFLICT, "num_key_value_heads",
                                     "grouped heads are not computed in this family");
@@ -55,9 +71,10 @@ static double score_scale(const struct attn_settings *settings) {
 }
 
 static attn_status build_attention(struct attn_builder *builder, struct attn_attention *attention, bool is_cross) {
-    static const struct attention_roles own = {ATTN_ROLE_QUERY, ATTN_ROLE_KEY, ATTN_ROLE_VALUE, ATTN_ROLE_OUT};
+    static const struct attention_roles own = {ATTN_ROLE_QUERY, ATTN_ROLE_KEY, ATTN_ROLE_VALUE, ATTN_ROLE_QKV,
+                                               ATTN_ROLE_OUT};
     static const struct attention_roles cross = {ATTN_ROLE_CROSS_QUERY, ATTN_ROLE_CROSS_KEY, ATTN_ROLE_CROSS_VALUE,
-                                                 ATTN_ROLE_CROSS_OUT};
+                                                 ATTN_ROLE_CROSS_QKV, ATTN_ROLE_CROSS_OUT};
     const struct attention_roles *roles = is_cross ? &cross : &own;
     const struct attn_settings *settings = &builder->settings;
     const struct attn_stack_recipe *recipe = builder->recipe;
@@ -146,7 +163,8 @@ static attn_status build_layer(struct attn_builder *builder, struct attn_transfo
         status = build_attention(builder, &layer->attention, false);
     if (status == ATTN_OK)
         status = build_attention_extras(builder, &layer->attention);
-    if (status == ATTN_OK && attn_builder_has(builder, ATTN_ROLE_CROSS_QUERY)) {
+    if (status == ATTN_OK &&
+        (attn_builder_has(builder, ATTN_ROLE_CROSS_QUERY) || attn_builder_has(builder, ATTN_ROLE_CROSS_QKV))) {
         status = build_wrapping(builder, around_cross, &layer->around_cross);
         if (status == ATTN_OK)
             status = build_attention(builder, &layer->cross, true);

@@ -2,14 +2,15 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 #include "lib/transformer/run.h"
+#include "lib/transformer/stem.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* What one stack reads, under the names of the fields. */
 struct stack_inputs {
-    const struct attn_view *ids, *embeds, *mask, *types;
-    const char *ids_name, *embeds_name, *mask_name;
+    const struct attn_view *ids, *embeds, *mask, *types, *signal;
+    const char *ids_name, *embeds_name, *mask_name, *signal_name;
 };
 
 /* Whether inputs have a batch axis, once one of them has said so. */
@@ -131,10 +132,35 @@ static attn_status read_tokens(struct attn_stack_run *run, const struct stack_in
     return status;
 }
 
+/* Pictures and speech come in one size, with no padding. */
+static attn_status read_signal(struct attn_stack_run *run, const struct stack_inputs *inputs, struct batch *batch,
+                               struct attn_error *error) {
+    const struct {
+        const struct attn_view *view;
+        const char *name;
+    } others[] = {{inputs->ids, inputs->ids_name},
+                  {inputs->embeds, inputs->embeds_name},
+                  {inputs->mask, inputs->mask_name},
+                  {inputs->types, "token_type_ids"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i].view->data != NULL)
+            return attn_fail(error, ATTN_ECONFLICT, others[i].name, "is not read beside %s", inputs->signal_name);
+    if (inputs->signal->data == NULL)
+        return attn_fail(error, ATTN_ECONFLICT, inputs->signal_name, "missing: the model reads it");
+    attn_status status = attn_stem_check(run->stack, inputs->signal, inputs->signal_name, error);
+    size_t shape[3];
+    const int rank = attn_stem_shape(run->stack, shape) + 1;
+    run->length = run->stack->positions;
+    return status != ATTN_OK ? status
+                             : with_batch(inputs->signal, rank, inputs->signal_name, "a batch axis or none", batch,
+                                          &run->signal, error);
+}
+
 static attn_status read_stack(struct attn_stack_run *run, const struct attn_transformer_stack *stack,
                               const struct stack_inputs *inputs, struct batch *batch, struct attn_error *error) {
     run->stack = stack;
-    attn_status status = read_tokens(run, inputs, batch, error);
+    const bool has_stem = attn_stem_is_there(stack);
+    attn_status status = has_stem ? read_signal(run, inputs, batch, error) : read_tokens(run, inputs, batch, error);
     if (status == ATTN_OK && stack->max_length != 0 && run->length > stack->max_length)
         status = attn_fail(error, ATTN_ERANGE, run->ids.data != NULL ? inputs->ids_name : inputs->embeds_name,
                            "expected at most the model's %zu tokens, found %zu", stack->max_length, run->length);
@@ -226,25 +252,58 @@ static void state_sizes(const struct attn_run *run, struct attn_forward_facts *f
     facts->main_stack = run->decoder.stack != NULL ? ATTN_STACK_DECODER : ATTN_STACK_ENCODER;
 }
 
+/* Of two towers, the one that the input is for. */
+static attn_status choose_tower(const struct attn_model *model, const struct attn_model_inputs *given,
+                                const struct attn_transformer_stack **tower, struct attn_error *error) {
+    if (given->pixel_values.data == NULL)
+        return ATTN_OK;
+    if (given->input_ids.data != NULL || given->inputs_embeds.data != NULL)
+        return attn_fail(error, ATTN_ECONFLICT, "pixel_values",
+                         "the model looks at text or at pictures, one at a time");
+    *tower = &model->pictures;
+    return ATTN_OK;
+}
+
+/* Of two stacks, the encoder can be run alone. */
+static bool wants_decoder(const struct attn_forward *forward) {
+    const struct attn_model_inputs *given = &forward->inputs;
+    return !forward->model->encoder.is_there || forward->wants_output || forward->predictions > 0 ||
+           forward->layers[ATTN_STACK_DECODER] > 0 || forward->layers[ATTN_STACK_CROSS] > 0 ||
+           given->decoder_input_ids.data != NULL || given->decoder_inputs_embeds.data != NULL;
+}
+
 attn_status attn_run_inputs(struct attn_run *run, const struct attn_forward *forward, struct attn_forward_facts *facts,
                             struct attn_error *error) {
     const struct attn_model *model = forward->model;
     const struct attn_model_inputs *given = &forward->inputs;
-    const struct stack_inputs first = {&given->input_ids,      &given->inputs_embeds, &given->attention_mask,
-                                       &given->token_type_ids, "input_ids",           "inputs_embeds",
-                                       "attention_mask"};
-    const struct stack_inputs second = {
-        &given->decoder_input_ids, &given->decoder_inputs_embeds, &given->decoder_attention_mask, NULL,
-        "decoder_input_ids",       "decoder_inputs_embeds",       "decoder_attention_mask"};
+    const bool hears = (model->info.takes & ATTN_TAKES_FEATURES) != 0;
+    const struct stack_inputs first = {.ids = &given->input_ids,
+                                       .embeds = &given->inputs_embeds,
+                                       .mask = &given->attention_mask,
+                                       .types = &given->token_type_ids,
+                                       .signal = hears ? &given->input_features : &given->pixel_values,
+                                       .ids_name = "input_ids",
+                                       .embeds_name = "inputs_embeds",
+                                       .mask_name = "attention_mask",
+                                       .signal_name = hears ? "input_features" : "pixel_values"};
+    const struct stack_inputs second = {.ids = &given->decoder_input_ids,
+                                        .embeds = &given->decoder_inputs_embeds,
+                                        .mask = &given->decoder_attention_mask,
+                                        .ids_name = "decoder_input_ids",
+                                        .embeds_name = "decoder_inputs_embeds",
+                                        .mask_name = "decoder_attention_mask"};
+    const struct attn_transformer_stack *encoder = &model->encoder;
     struct batch batch = {0};
     *run = (struct attn_run){.forward = forward, .model = model, .dtype = forward->dtype, .error = error};
     run->bytes = attn_dtype_bytes(run->dtype);
     if (run->dtype != ATTN_FLOAT32 && run->dtype != ATTN_FLOAT64)
         return attn_fail(error, ATTN_EDTYPE, "dtype", "expected float32 or float64");
     attn_status status = refuse_others(model, given, error);
-    if (status == ATTN_OK && model->encoder.is_there)
-        status = read_stack(&run->encoder, &model->encoder, &first, &batch, error);
-    if (status == ATTN_OK && model->decoder.is_there)
+    if (status == ATTN_OK && model->pictures.is_there)
+        status = choose_tower(model, given, &encoder, error);
+    if (status == ATTN_OK && encoder->is_there)
+        status = read_stack(&run->encoder, encoder, &first, &batch, error);
+    if (status == ATTN_OK && model->decoder.is_there && wants_decoder(forward))
         status = read_stack(&run->decoder, &model->decoder, model->encoder.is_there ? &second : &first, &batch, error);
     if (status == ATTN_OK && forward->predictions > 0 && !model->head.is_there)
         status = attn_fail(error, ATTN_ECONFLICT, "predictions", "the model has no language-model head");

@@ -41,6 +41,9 @@ static const struct {
     {"swish", ATTN_ACTIVATION_SILU},
     {"relu", ATTN_ACTIVATION_RELU},
     {"tanh", ATTN_ACTIVATION_TANH},
+    {"gated-gelu", ATTN_ACTIVATION_GELU_TANH}, /* T5's names */
+    {"gated-silu", ATTN_ACTIVATION_SILU},
+    {"gated-relu", ATTN_ACTIVATION_RELU},
     {"linear", ATTN_ACTIVATION_NONE},
 };
 
@@ -135,7 +138,13 @@ static attn_status read_value(double *value, const json_t *found, const struct s
                               struct attn_error *error) {
     if (row->kind == ATTN_KIND_ACTIVATION)
         return read_activation(value, found, key, error);
-    if (row->kind == ATTN_KIND_SWITCH) {
+    if (row->kind == ATTN_KIND_GATED && json_is_string(found)) {
+        *value = strncmp(json_string_value(found), "gated-", strlen("gated-")) == 0 ? 1 : 0;
+        return ATTN_OK;
+    }
+    if ((row->kind == ATTN_KIND_HEIGHT || row->kind == ATTN_KIND_WIDTH) && json_array_size(found) == 2)
+        found = json_array_get(found, row->kind == ATTN_KIND_WIDTH);
+    if (row->kind == ATTN_KIND_SWITCH || row->kind == ATTN_KIND_GATED) {
         if (!json_is_boolean(found))
             return attn_config_fail(error, ATTN_ERANGE, key, "expected true or false");
         *value = json_is_true(found) ? 1 : 0;
@@ -151,26 +160,30 @@ static attn_status read_value(double *value, const json_t *found, const struct s
     return ATTN_OK;
 }
 
-/* The departures of stack and family from the table, the stack's first. */
-static void depart(enum attn_setting setting, const struct attn_family_key *keys, const char **key, double *fallback,
-                   bool *is_found) {
-    for (; keys != NULL && keys->setting != ATTN_SET_NONE && !*is_found; keys++)
-        if (keys->setting == setting) {
-            *key = keys->key;
-            *fallback = keys->fallback;
-            *is_found = true;
-        }
+/* A list's departure from the table: the first row of the setting whose key is in config.json, else the last. */
+static const struct attn_family_key *departure(enum attn_setting setting, const struct attn_family_key *keys,
+                                               const json_t *config) {
+    const struct attn_family_key *last = NULL;
+    for (; keys != NULL && keys->setting != ATTN_SET_NONE; keys++) {
+        if (keys->setting != setting)
+            continue;
+        last = keys;
+        const json_t *found = keys->key != NULL ? json_object_get(config, keys->key) : NULL;
+        if (found != NULL && !json_is_null(found))
+            break;
+    }
+    return last;
 }
 
 static attn_status read_setting(struct attn_settings *settings, enum attn_setting setting, const json_t *config,
                                 const struct attn_family *family, const struct attn_stack_recipe *recipe,
                                 struct attn_error *error) {
     const struct setting_row *row = &setting_rows[setting];
-    const char *key = row->key;
-    double fallback = row->fallback;
-    bool departs = false;
-    depart(setting, recipe->keys, &key, &fallback, &departs);
-    depart(setting, family->keys, &key, &fallback, &departs);
+    const struct attn_family_key *departs = departure(setting, recipe->keys, config); /* the stack's comes first */
+    if (departs == NULL)
+        departs = departure(setting, family->keys, config);
+    const char *key = departs != NULL ? departs->key : row->key;
+    const double fallback = departs != NULL ? departs->fallback : row->fallback;
     const json_t *found = key != NULL ? json_object_get(config, key) : NULL;
     settings->is_given[setting] = true;
     if (found != NULL && !json_is_null(found)) {
@@ -205,6 +218,15 @@ static attn_status check_heads(const struct attn_settings *settings, struct attn
     return ATTN_OK;
 }
 
+/* DINOv2's feed-forward: a multiple of the hidden width; with a gate two thirds of it, up to a multiple of 8. */
+static void follow_ratio(struct attn_settings *settings) {
+    const double width = settings->values[ATTN_SET_FFN_RATIO] * settings->values[ATTN_SET_HIDDEN];
+    if (!settings->is_given[ATTN_SET_FFN_RATIO])
+        return;
+    const double gated = floor((floor(width * 2 / 3) + 7) / 8) * 8;
+    follow(settings, ATTN_SET_INTERMEDIATE, settings->values[ATTN_SET_GATED] != 0 ? gated : width);
+}
+
 attn_status attn_config_settings(struct attn_settings *settings, const json_t *config, const struct attn_family *family,
                                  const struct attn_stack_recipe *recipe, struct attn_error *error) {
     *settings = (struct attn_settings){0};
@@ -220,6 +242,7 @@ attn_status attn_config_settings(struct attn_settings *settings, const json_t *c
     follow(settings, ATTN_SET_KV_HEADS, heads);
     follow(settings, ATTN_SET_HEAD_DIM, floor(hidden / heads));
     follow(settings, ATTN_SET_EMBEDDING, hidden);
+    follow_ratio(settings);
     follow(settings, ATTN_SET_INTERMEDIATE, 4 * hidden);
     follow(settings, ATTN_SET_GROUPS, settings->values[ATTN_SET_LAYERS]);
     follow(settings, ATTN_SET_SCORE_DIVISOR, settings->values[ATTN_SET_HEAD_DIM]);

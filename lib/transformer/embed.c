@@ -3,6 +3,7 @@
 #include "lib/tensor/shape.h"
 #include "lib/transformer/rows.h"
 #include "lib/transformer/run.h"
+#include "lib/transformer/stem.h"
 
 #include <math.h>
 #include <string.h>
@@ -96,8 +97,6 @@ static void embed_rows(void *context, size_t begin, size_t end, size_t lane) {
         void *to = attn_run_at(run, rows, row, of->embedding, 0);
         if (stack->ids.data != NULL) {
             copy_row(run, &of->tokens, (size_t)integer_at(&stack->ids, n, i), to);
-            if (of->embedding_scale != 1)
-                attn_row_scale(run->dtype, to, of->embedding_scale, of->embedding);
         } else {
             const struct attn_view item = attn_view_part(&stack->embeds, 0, n, 1);
             const struct attn_view line = {.data = item.data,
@@ -107,6 +106,8 @@ static void embed_rows(void *context, size_t begin, size_t end, size_t lane) {
                                            .stride = {item.stride[1], item.stride[2]}};
             copy_row(run, &line, i, to);
         }
+        if (of->embedding_scale != 1 && (stack->ids.data != NULL || of->scales_given))
+            attn_row_scale(run->dtype, to, of->embedding_scale, of->embedding);
         if (of->type_table.data != NULL)
             add_row(run, &of->type_table, stack->types.data != NULL ? (size_t)integer_at(&stack->types, n, i) : 0, to);
     }
@@ -158,12 +159,20 @@ static void fill_shared(const struct attn_run *run, const struct attn_stack_run 
         fill_bias(run, stack);
 }
 
+static attn_status embed_signal(struct attn_run *run, const struct attn_stack_run *stack, void *rows) {
+    const struct attn_stem stem = {
+        .stack = stack->stack, .dtype = run->dtype, .input = &stack->signal, .working = stack->at.stem, .out = rows};
+    return attn_stem_run(&stem, &run->lanes, run->execution);
+}
+
 attn_status attn_run_embed(struct attn_run *run, struct attn_stack_run *stack) {
     const struct attn_transformer_stack *of = stack->stack;
     struct embedding embedding = {run, stack};
     void *rows = of->embedding_projection != NULL ? stack->at.embedded : stack->at.hidden;
     fill_shared(run, stack);
-    attn_status status = attn_over_rows(stack->rows, BLOCK_ROWS, embed_rows, &embedding, run->execution);
+    attn_status status = attn_stem_is_there(of)
+                             ? embed_signal(run, stack, rows)
+                             : attn_over_rows(stack->rows, BLOCK_ROWS, embed_rows, &embedding, run->execution);
     for (size_t n = 0; n < stack->batch && of->position_table.data != NULL && !of->has_late_positions; n++)
         add_positions(run, stack, n, rows, of->embedding);
     if (status == ATTN_OK && of->embedding_norm.width > 0)

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static const struct attn_family *const *const lists[] = {attn_families_encoders, attn_families_decoders};
+static const struct attn_family *const *const lists[] = {attn_families_encoders, attn_families_decoders,
+                                                         attn_families_seq2seq, attn_families_vision};
 
 const struct attn_family *attn_family_at(size_t index) {
     for (size_t list = 0; list < sizeof lists / sizeof *lists; list++)

@@ -16,7 +16,16 @@
 #include <attn/model.h>
 
 /** What kind of value a setting is. Switches are 0 or 1; activations are members of attn_activation. */
-enum attn_setting_kind { ATTN_KIND_SIZE, ATTN_KIND_ID, ATTN_KIND_NUMBER, ATTN_KIND_SWITCH, ATTN_KIND_ACTIVATION };
+enum attn_setting_kind {
+    ATTN_KIND_SIZE,
+    ATTN_KIND_ID,
+    ATTN_KIND_NUMBER,
+    ATTN_KIND_SWITCH,
+    ATTN_KIND_ACTIVATION,
+    ATTN_KIND_HEIGHT, /**< a size, or the first of two in an array */
+    ATTN_KIND_WIDTH,  /**< a size, or the second of two in an array */
+    ATTN_KIND_GATED   /**< a switch, or the name of an activation, that may begin with "gated-" */
+};
 
 /** A fallback: the key must be there. */
 #define ATTN_REQUIRED (-1e300)
@@ -47,9 +56,13 @@ enum attn_setting_kind { ATTN_KIND_SIZE, ATTN_KIND_ID, ATTN_KIND_NUMBER, ATTN_KI
     X(BUCKET_DISTANCE, SIZE, NULL, 128, 2, 1 << 28)                                                                    \
     X(EXPERTS, SIZE, NULL, ATTN_ABSENT, 1, 4096)                                                                       \
     X(EXPERTS_USED, SIZE, NULL, ATTN_ABSENT, 1, 4096)                                                                  \
-    X(IMAGE, SIZE, NULL, ATTN_ABSENT, 1, 65536)                                                                        \
-    X(PATCH, SIZE, NULL, ATTN_ABSENT, 1, 65536)                                                                        \
+    X(IMAGE_HEIGHT, HEIGHT, NULL, ATTN_ABSENT, 1, 65536)                                                               \
+    X(IMAGE_WIDTH, WIDTH, NULL, ATTN_ABSENT, 1, 65536)                                                                 \
+    X(PATCH_HEIGHT, HEIGHT, NULL, ATTN_ABSENT, 1, 65536)                                                               \
+    X(PATCH_WIDTH, WIDTH, NULL, ATTN_ABSENT, 1, 65536)                                                                 \
     X(CHANNELS, SIZE, NULL, ATTN_ABSENT, 1, 65536)                                                                     \
+    X(MEL_BINS, SIZE, NULL, ATTN_ABSENT, 1, 65536)                                                                     \
+    X(FFN_RATIO, SIZE, NULL, ATTN_ABSENT, 1, 256) /* intermediate / hidden */                                          \
     X(PAD, ID, "pad_token_id", -1, -1, 1 << 26)                                                                        \
     X(DECODER_START, ID, NULL, -1, -1, 1 << 26)                                                                        \
     X(NORM_EPSILON, NUMBER, "layer_norm_eps", 1e-12, 0, 1)                                                             \
@@ -70,6 +83,9 @@ enum attn_setting_kind { ATTN_KIND_SIZE, ATTN_KIND_ID, ATTN_KIND_NUMBER, ATTN_KI
     X(NORM_BIAS, SWITCH, NULL, 0, 0, 1)                                                                                \
     X(HEAD_BIAS, SWITCH, NULL, 0, 0, 1)                                                                                \
     X(HEAD_DENSE_BIAS, SWITCH, NULL, 0, 0, 1)                                                                          \
+    X(GATED, GATED, NULL, 0, 0, 1)             /* the feed-forward has a gate */                                       \
+    X(SCALES_EMBEDDING, SWITCH, NULL, 0, 0, 1) /* by the root of hidden */                                             \
+    X(SCALES_LOGITS, SWITCH, NULL, 0, 0, 1)    /* the head's input is divided by the root of hidden */                 \
     X(NO_FINAL_NORM, SWITCH, NULL, 0, 0, 1)                                                                            \
     X(FINAL_NORM, SWITCH, NULL, ATTN_ABSENT, 0, 1) /* NORM_FIRST and not NO_FINAL_NORM */                              \
     X(TIED, SWITCH, "tie_word_embeddings", 1, 0, 1)                                                                    \
@@ -85,7 +101,10 @@ enum attn_setting {
         ATTN_SET_COUNT
 };
 
-/** Where a family departs from the table: another key or another fallback. key NULL: the fallback is the value. */
+/**
+ * Where a family departs from the table: another key or another fallback. key NULL: the fallback is the value. Several
+ * rows of one setting are several keys for it: the first that config.json has, and the last one's fallback.
+ */
 struct attn_family_key {
     enum attn_setting setting;
     const char *key;
@@ -130,6 +149,7 @@ enum attn_role {
     ATTN_ROLE_CROSS_QUERY,
     ATTN_ROLE_CROSS_KEY,
     ATTN_ROLE_CROSS_VALUE,
+    ATTN_ROLE_CROSS_QKV, /**< the three in one block after the other */
     ATTN_ROLE_CROSS_OUT,
     ATTN_ROLE_CROSS_NORM_AFTER,
     ATTN_ROLE_FFN_NORM_IN,
@@ -154,15 +174,21 @@ enum {
     ATTN_NOT_FIRST = 8,  /**< layer 0 goes without */
     ATTN_ALWAYS = 16,    /**< though sizes do not ask for it */
     ATTN_UNLESS = 32,    /**< present_if decides the other way round */
-    ATTN_ALL_HEADS = 64  /**< of QUERY_NORM: both norms are over all heads together (OLMo 2) */
+    ATTN_ALL_HEADS = 64, /**< of QUERY_NORM: both norms are over all heads together (OLMo 2) */
+    ATTN_UNDERSCORE = 128, /**< "_weight" and "_bias" follow (torch's in_proj) */
+    ATTN_SILU_GATE = 256   /**< of FFN_GATE_UP: activated by SiLU, whatever config.json says (DINOv2) */
 };
 
-/** A role's tensor. name NULL: the family has none. */
+/**
+ * A role's tensor. name NULL: the family has none. `otherwise` is the name where present_if decides against the first,
+ * or, without present_if, where the files do not have the first.
+ */
 struct attn_tensor_name {
     const char *name; /**< without prefix; '#' stands for the layer's number, '@' for that within it (INNER) */
     unsigned flags;
     enum attn_setting bias_if;    /**< the switch that decides whether there is a bias; NONE: there is */
     enum attn_setting present_if; /**< the switch that decides whether there is the tensor; NONE: there is */
+    const char *otherwise;
 };
 
 enum attn_norm_kind { ATTN_NORM_LAYER, ATTN_NORM_RMS, ATTN_NORM_RMS_PLUS_ONE /**< weights are 1 + w (Gemma) */ };
@@ -212,7 +238,9 @@ enum {
     ATTN_STACK_WINDOW_HALVED = 2,   /**< WINDOW keys in all, half to each side (ModernBERT) */
     ATTN_STACK_POSITIONS_LATE = 4,  /**< positions are added after the embedding's projection (OPT) */
     ATTN_STACK_BUCKETS_ONE_WAY = 8, /**< relative buckets of keys before the query only (T5's decoder) */
-    ATTN_STACK_SCALES_BY_ROOT = 16  /**< embeddings are multiplied by the root of hidden (Gemma) */
+    ATTN_STACK_SCALES_BY_ROOT = 16, /**< embeddings are multiplied by the root of hidden (Gemma) */
+    ATTN_STACK_SINUSOIDS = 32,      /**< positions are sines and cosines that no file has (Marian) */
+    ATTN_STACK_SCALES_GIVEN = 64    /**< embeddings that are given are scaled too (Marian's decoder) */
 };
 
 /** One stack of layers. */
@@ -248,10 +276,16 @@ struct attn_family {
     const struct attn_family_rule *rules;              /**< ends with key NULL; may be NULL */
     const struct attn_stack_recipe *encoder, *decoder; /**< one, or both */
     const struct attn_head_recipe *head;               /**< NULL: none is known */
+    /** In place of the stacks: two models side by side, of text and of pictures, each with an object of config.json. */
+    struct {
+        const char *config_key;
+        const struct attn_family *family;
+    } towers[2];
 };
 
 /** The families by room; each list ends with NULL. */
-extern const struct attn_family *const attn_families_encoders[], *const attn_families_decoders[];
+extern const struct attn_family *const attn_families_encoders[],
+    *const attn_families_decoders[], *const attn_families_seq2seq[], *const attn_families_vision[];
 
 /** @return family `index`, or NULL behind the last. */
 const struct attn_family *attn_family_at(size_t index);

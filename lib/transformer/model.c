@@ -1,6 +1,7 @@
 #include "lib/transformer/model.h"
 #include "lib/tensor/error.h"
 #include "lib/transformer/build.h"
+#include "lib/transformer/stem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +115,9 @@ static void describe(struct attn_model *model, const struct attn_builder *builde
     info->family = builder->family->model_type;
     info->architecture = model->architecture != NULL ? model->architecture : info->family;
     info->takes = builder->family->takes;
+    for (size_t i = 0; i < 2; i++)
+        if (builder->family->towers[i].family != NULL)
+            info->takes |= builder->family->towers[i].family->takes;
     info->is_encoder_decoder = encoder->is_there && decoder->is_there;
     info->has_head = model->head.is_there;
     info->predicts_next = model->head.predicts_next;
@@ -124,55 +128,128 @@ static void describe(struct attn_model *model, const struct attn_builder *builde
     info->vocab_size = main->vocab;
     info->max_positions = first->max_length;
     info->decoder_max_positions = info->is_encoder_decoder ? decoder->max_length : 0;
+    const struct attn_transformer_stack *pictures = model->pictures.is_there ? &model->pictures : encoder;
+    if (pictures->patches != NULL) {
+        info->image[0] = pictures->channels;
+        info->image[1] = pictures->image[0];
+        info->image[2] = pictures->image[1];
+    }
+    if (encoder->convolution[0] != NULL) {
+        size_t features[3];
+        attn_stem_shape(encoder, features);
+        info->features[0] = features[0];
+        info->features[1] = features[1];
+    }
     info->pad_token_id = main->pad;
     info->decoder_start_token_id = (long long)attn_setting_number(&builder->settings, ATTN_SET_DECODER_START);
     count_tensors(model);
 }
 
-static attn_status build_model(struct attn_model *model, const json_t *config, struct attn_error *error) {
-    struct attn_builder builder = {.model = model, .config = config, .error = error};
-    attn_status status = find_family(config, &builder.family, error);
-    if (status == ATTN_OK)
-        status = attn_config_obey(config, builder.family, error);
-    if (status == ATTN_OK)
-        status = build_stack(&builder, builder.family->encoder, &model->encoder, ATTN_STACK_ENCODER);
-    if (status == ATTN_OK)
-        status = build_stack(&builder, builder.family->decoder, &model->decoder, ATTN_STACK_DECODER);
-    if (status == ATTN_OK)
-        status = attn_build_head(&builder);
-    if (status != ATTN_OK)
-        return status;
-    const char *architecture = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
-    if (architecture != NULL) {
-        model->architecture = attn_model_keep(model, strlen(architecture) + 1, 1);
-        if (model->architecture == NULL)
-            return attn_fail(error, ATTN_ENOMEM, "", "no memory for the model's description");
-        memcpy(model->architecture, architecture, strlen(architecture));
+/* The encoder of two stacks may have been saved alone (T5EncoderModel). */
+static bool is_encoder_alone(const json_t *config) {
+    static const char ending[] = "EncoderModel";
+    const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    const size_t length = name != NULL ? strlen(name) : 0, tail = sizeof ending - 1;
+    return length >= tail && strcmp(name + length - tail, ending) == 0;
+}
+
+static attn_status build_stacks(struct attn_builder *builder) {
+    const struct attn_family *family = builder->family;
+    struct attn_model *model = builder->model;
+    attn_status status = build_stack(builder, family->encoder, &model->encoder, ATTN_STACK_ENCODER);
+    if (status == ATTN_OK && (family->encoder == NULL || !is_encoder_alone(builder->config)))
+        status = build_stack(builder, family->decoder, &model->decoder, ATTN_STACK_DECODER);
+    return status == ATTN_OK ? attn_build_head(builder) : status;
+}
+
+/* Two models side by side: that of text is the encoder. */
+static attn_status build_towers(struct attn_builder *builder) {
+    const struct attn_family *family = builder->family;
+    const json_t *config = builder->config;
+    attn_status status = ATTN_OK;
+    for (size_t i = 2; i-- > 0 && status == ATTN_OK;) { /* that of text last, so that its settings are described */
+        const char *key = family->towers[i].config_key;
+        builder->family = family->towers[i].family;
+        builder->config = json_object_get(config, key);
+        const bool is_text = (builder->family->takes & ATTN_TAKES_IDS) != 0;
+        if (!json_is_object(builder->config))
+            status = attn_config_fail(builder->error, ATTN_ECONFLICT, key, "missing: %s needs it", family->model_type);
+        else
+            status = build_stack(builder, builder->family->encoder,
+                                 is_text ? &builder->model->encoder : &builder->model->pictures, ATTN_STACK_ENCODER);
     }
-    describe(model, &builder);
-    return ATTN_OK;
+    builder->family = family;
+    builder->config = config;
+    return status;
+}
+
+static bool keep_architecture(struct attn_model *model, const json_t *config) {
+    const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    if (name == NULL)
+        return true;
+    model->architecture = attn_model_keep(model, strlen(name) + 1, 1);
+    if (model->architecture != NULL)
+        memcpy(model->architecture, name, strlen(name));
+    return model->architecture != NULL;
+}
+
+static attn_status build_model(struct attn_model *model, const json_t *config, const struct attn_family *family,
+                               struct attn_error *error) {
+    struct attn_builder builder = {.model = model, .config = config, .family = family, .error = error};
+    attn_status status = attn_config_obey(config, family, error);
+    if (status == ATTN_OK)
+        status = family->towers[0].family != NULL ? build_towers(&builder) : build_stacks(&builder);
+    if (status == ATTN_OK && !keep_architecture(model, config))
+        status = attn_fail(error, ATTN_ENOMEM, "", "no memory for the model's description");
+    if (status == ATTN_OK)
+        describe(model, &builder);
+    return status;
+}
+
+/* Takes the tensors over, or closes them. */
+static attn_status open_with(struct attn_model **model, const json_t *config, const struct attn_family *family,
+                             struct attn_tensors *tensors, struct attn_error *error) {
+    struct attn_model *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        attn_tensors_close(tensors);
+        return attn_fail(error, ATTN_ENOMEM, "", "no memory for the model's description");
+    }
+    made->tensors = *tensors;
+    attn_status status = build_model(made, config, family, error);
+    if (status == ATTN_OK)
+        *model = made;
+    else
+        attn_model_close(made);
+    return status;
 }
 
 attn_status attn_model_open(struct attn_model **model, const char *directory, struct attn_error *error) {
     json_t *config = NULL;
-    struct attn_model *made = calloc(1, sizeof *made);
-    if (made == NULL)
-        return attn_fail(error, ATTN_ENOMEM, "", "no memory for the model's description");
-    const struct attn_family *family;
+    struct attn_tensors tensors;
+    const struct attn_family *family = NULL;
     attn_status status = attn_document_read(&config, directory, "config.json", error);
     if (status == ATTN_OK)
         status = find_family(config, &family, error);
     if (status == ATTN_OK)
-        status = attn_tensors_open(&made->tensors, directory, error);
+        status = attn_tensors_open(&tensors, directory, error);
     if (status == ATTN_OK)
-        status = build_model(made, config, error);
+        status = open_with(model, config, family, &tensors, error);
     json_decref(config);
-    if (status != ATTN_OK) {
-        attn_model_close(made);
-        return status;
+    return status;
+}
+
+attn_status attn_model_build(struct attn_model **model, const json_t *config, const struct attn_family *family,
+                             const struct attn_safetensors *file, struct attn_error *error) {
+    struct attn_tensors tensors = {.count = 1, .is_lent = true};
+    tensors.files = calloc(1, sizeof *tensors.files);
+    tensors.names = calloc(1, sizeof *tensors.names);
+    if (tensors.files == NULL || tensors.names == NULL) {
+        attn_tensors_close(&tensors);
+        return attn_fail(error, ATTN_ENOMEM, "", "no memory for the model's description");
     }
-    *model = made;
-    return ATTN_OK;
+    tensors.files[0] = (struct attn_safetensors *)file; /* is_lent: never written to, nor closed */
+    tensors.names[0] = "";
+    return open_with(model, config, family, &tensors, error);
 }
 
 void attn_model_close(struct attn_model *model) {
@@ -183,6 +260,7 @@ void attn_model_close(struct attn_model *model) {
     for (size_t i = 0; i < 2; i++) {
         attn_rope_free(&model->encoder.ropes[i]);
         attn_rope_free(&model->decoder.ropes[i]);
+        attn_rope_free(&model->pictures.ropes[i]);
     }
     for (size_t i = 0; i < model->kept_count; i++)
         free(model->kept[i]);

@@ -71,7 +71,9 @@ struct attn_transformer_stack {
     bool buckets_one_way;
     struct attn_weight *patches, *convolution[2];
     struct attn_vector class_token, second_token;
-    size_t image, patch, channels;
+    size_t image[2], patch[2];             /**< height, width */
+    size_t channels;                       /**< of pictures, or mel bins */
+    bool scales_given;                     /**< embedding_scale is for embeddings that are given too */
     struct attn_rope ropes[2];             /**< of layers without and with a window */
     size_t rope_count;                     /**< 1: they share the first */
     struct attn_transformer_layer *layers; /**< (layer_count); layers that share weights point to the same */
@@ -91,6 +93,7 @@ struct attn_model {
     char *architecture;
     struct attn_tensors tensors;
     struct attn_transformer_stack encoder, decoder;
+    struct attn_transformer_stack pictures; /**< beside `encoder`, where a model has two towers (CLIP) */
     struct attn_head head;
     size_t max_lane_bytes[2]; /**< of products, in float32 and float64 */
     void **kept;              /**< memory that goes with the model */

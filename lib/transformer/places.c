@@ -2,6 +2,7 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 #include "lib/transformer/run.h"
+#include "lib/transformer/stem.h"
 
 #include <string.h>
 
@@ -96,6 +97,9 @@ static void place_stack(struct attn_stack_run *stack, size_t bytes, struct attn_
         stack->at.rotation[i] = attn_space_take(space, stack->length, of->ropes[i].width, bytes);
         stack->at.inverse = attn_space_take(space, 1, of->ropes[i].width, sizeof(double));
     }
+    if (attn_stem_is_there(of))
+        stack->at.stem =
+            attn_space_take(space, 1, attn_stem_bytes(of, bytes == sizeof(float) ? ATTN_FLOAT32 : ATTN_FLOAT64), 1);
     if (of->relative_bias.data != NULL)
         stack->at.bias = attn_space_take(space, of->relative_bias.shape[1], 2 * stack->length, bytes);
     place_layers(stack, bytes, space);

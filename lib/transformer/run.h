@@ -24,6 +24,7 @@ struct attn_activations {
     void *bias;        /**< (H, 2 L - 1): the relative bias by distance, farthest to the left first */
     double *inverse;   /**< working memory of a rotation */
     void *router, *expert_in, *expert_gate, *expert_up, *expert_out; /**< of rows that one expert gets; of all */
+    void *stem;                                                      /**< of pictures or speech */
     size_t *expert_rows;
     double *expert_shares;
 };
@@ -36,6 +37,7 @@ struct attn_stack_run {
     size_t cross_attended;                     /**< likewise for cross attention */
     bool runs_whole;                           /**< the last hidden state is wanted */
     struct attn_view ids, embeds, types, mask; /**< with a batch axis; data NULL: not given */
+    struct attn_view signal;                   /**< pictures or speech, likewise */
     struct attn_activations at;
     const struct attn_stack_run *encoder; /**< of the decoder of two stacks */
 };

@@ -114,6 +114,8 @@ attn_status attn_tensors_open(struct attn_tensors *tensors, const char *director
 
 void attn_tensors_close(struct attn_tensors *tensors) {
     for (size_t i = 0; i < tensors->count; i++) {
+        if (tensors->is_lent)
+            continue;
         attn_safetensors_close(tensors->files[i]);
         free((void *)tensors->names[i]);
     }

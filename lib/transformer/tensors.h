@@ -11,6 +11,7 @@ struct attn_tensors {
     struct attn_safetensors **files;
     const char **names; /**< of the files, for errors */
     size_t count;
+    bool is_lent; /**< the one file is not this model's to close */
 };
 
 /** Opens a directory's files. @return as attn_model_open; on failure nothing is held */
