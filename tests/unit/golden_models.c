@@ -1,0 +1,296 @@
+/** Every family: tiny models with random weights against Hugging Face transformers and torch (tests/golden/README.md).
+ */
+#include "lib/transformer/forward.h"
+#include "tests/golden/runner/lanes.h"
+#include "tests/golden/runner/numbers.h"
+
+#include <attn/plan.h>
+
+#include <check.h>
+#include <dirent.h>
+#include <jansson.h>
+
+#define MODELS "tests/golden/data/models/"
+#define MAX_LAYERS 8
+
+/** One directory, opened. */
+struct subject {
+    const char *name;
+    struct attn_safetensors *expected, *state_dict;
+    struct attn_model *model;
+    struct attn_model_info info;
+    json_t *cases;
+};
+
+/** What one run of a case gave. */
+struct answer {
+    struct golden_memory memory;
+    struct attn_view weights[ATTN_STACK_COUNT][MAX_LAYERS];
+    struct attn_forward_result result;
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} inputs_by_name[] = {
+    {"input_ids", offsetof(struct attn_model_inputs, input_ids)},
+    {"attention_mask", offsetof(struct attn_model_inputs, attention_mask)},
+    {"token_type_ids", offsetof(struct attn_model_inputs, token_type_ids)},
+    {"inputs_embeds", offsetof(struct attn_model_inputs, inputs_embeds)},
+    {"pixel_values", offsetof(struct attn_model_inputs, pixel_values)},
+    {"input_features", offsetof(struct attn_model_inputs, input_features)},
+    {"decoder_input_ids", offsetof(struct attn_model_inputs, decoder_input_ids)},
+    {"decoder_attention_mask", offsetof(struct attn_model_inputs, decoder_attention_mask)},
+    {"decoder_inputs_embeds", offsetof(struct attn_model_inputs, decoder_inputs_embeds)},
+};
+
+static struct attn_view find(const struct subject *subject, const char *one, const char *group, const char *name) {
+    char key[256];
+    snprintf(key, sizeof key, "%s/%s/%s", one, group, name);
+    return attn_safetensors_find(subject->expected, key).view;
+}
+
+/* Opening */
+
+static attn_status open_state_dict(struct subject *subject, const char *path, struct attn_error *error) {
+    attn_status status = attn_safetensors_open(&subject->state_dict, path, error);
+    if (status)
+        return status;
+    ck_assert(attn_model_is_state_dict(subject->state_dict));
+    json_t *asked = json_loads(attn_safetensors_metadata(subject->expected, "config"), 0, NULL);
+    struct attn_state_dict_config config = {
+        .num_heads = (size_t)json_integer_value(json_object_get(asked, "num_heads")),
+        .norm_first = json_is_true(json_object_get(asked, "norm_first")),
+        .activation = json_string_value(json_object_get(asked, "activation")),
+    };
+    status = attn_model_from_state_dict(&subject->model, subject->state_dict, &config, error);
+    json_decref(asked);
+    return status;
+}
+
+static attn_status open_subject(struct subject *subject, struct attn_error *error) {
+    char path[512];
+    snprintf(path, sizeof path, MODELS "%s/expected.safetensors", subject->name);
+    ck_assert_int_eq(attn_safetensors_open(&subject->expected, path, error), ATTN_OK);
+    subject->cases = json_loads(attn_safetensors_metadata(subject->expected, "cases"), 0, NULL);
+    ck_assert_uint_gt(json_array_size(subject->cases), 0);
+    snprintf(path, sizeof path, MODELS "%s/state_dict.safetensors", subject->name);
+    FILE *state_dict = fopen(path, "rb");
+    attn_status status;
+    if (state_dict) {
+        fclose(state_dict);
+        status = open_state_dict(subject, path, error);
+    } else {
+        snprintf(path, sizeof path, MODELS "%s", subject->name);
+        status = attn_model_open(&subject->model, path, error);
+    }
+    if (!status)
+        subject->info = attn_model_info(subject->model);
+    return status;
+}
+
+static void close_subject(struct subject *subject) {
+    attn_model_close(subject->model);
+    attn_safetensors_close(subject->state_dict);
+    attn_safetensors_close(subject->expected);
+    json_decref(subject->cases);
+}
+
+/* Running */
+
+static attn_status attend(void *context, const struct attn_site *site, const struct attn_execution *execution,
+                          struct attn_error *error) {
+    struct answer *answer = context;
+    ck_assert_uint_lt(site->layer, MAX_LAYERS);
+    const size_t shape[] = {site->query.shape[0], site->query.shape[1], site->query.shape[2], site->key.shape[2]};
+    struct attn_view *weights = &answer->weights[site->stack][site->layer];
+    *weights = attn_view_contiguous(NULL, site->query.dtype, 4, shape);
+    weights->data = golden_alloc(&answer->memory, attn_view_elements(weights) * attn_dtype_bytes(weights->dtype));
+    struct attn_sdpa_result result = {.output = site->output, .weights = *weights};
+    return attn_sdpa(&site->query, &site->key, &site->value, site->options, &result, execution, error);
+}
+
+static struct attn_view place(struct answer *answer, attn_dtype dtype, size_t batch, size_t length, size_t width) {
+    const size_t shape[] = {batch, length, width};
+    struct attn_view view = attn_view_contiguous(NULL, dtype, 3, shape);
+    view.data = golden_alloc(&answer->memory, attn_view_elements(&view) * attn_dtype_bytes(dtype));
+    return view;
+}
+
+static attn_status run_case(const struct subject *subject, const json_t *one, attn_dtype dtype,
+                            const struct attn_execution *execution, struct answer *answer, struct attn_error *error) {
+    struct attn_forward forward = {
+        .model = subject->model,
+        .dtype = dtype,
+        .layers = {MAX_LAYERS, MAX_LAYERS, MAX_LAYERS},
+        .wants_output = true,
+        .wants_encoder_output = subject->info.is_encoder_decoder,
+        .predictions = (size_t)json_integer_value(json_object_get(one, "predictions")),
+        .attend = attend,
+        .attend_context = answer,
+    };
+    for (size_t i = 0; i < sizeof inputs_by_name / sizeof *inputs_by_name; i++)
+        *(struct attn_view *)(void *)((char *)&forward.inputs + inputs_by_name[i].offset) =
+            find(subject, json_string_value(json_object_get(one, "name")), "inputs", inputs_by_name[i].name);
+    struct attn_forward_facts facts = {0};
+    attn_status status = attn_forward_check(&forward, &facts, error);
+    if (status)
+        return status;
+    const struct attn_stack_sizes *sizes = &facts.stacks[facts.main_stack], *encoder = &facts.stacks[0];
+    answer->result.output = place(answer, dtype, facts.batch, sizes->query_length, sizes->width);
+    if (forward.wants_encoder_output)
+        answer->result.encoder_output = place(answer, dtype, facts.batch, encoder->query_length, encoder->width);
+    if (forward.predictions) {
+        answer->result.ids = place(answer, ATTN_INT64, facts.batch, sizes->query_length, forward.predictions);
+        answer->result.probabilities = place(answer, dtype, facts.batch, sizes->query_length, forward.predictions);
+    }
+    return attn_forward_run(&forward, &answer->result, execution, error);
+}
+
+/* Comparing */
+
+static struct attn_view found_at(const struct subject *subject, const struct answer *answer, const char *path) {
+    if (strcmp(path, "output") == 0)
+        return answer->result.output;
+    if (strcmp(path, "encoder_output") == 0)
+        return answer->result.encoder_output;
+    if (strcmp(path, "predictions.indices") == 0)
+        return answer->result.ids;
+    if (strcmp(path, "predictions.values") == 0)
+        return answer->result.probabilities;
+    int layer = 0, taken = 0, stack = 0;
+    char name[32];
+    ck_assert_msg(sscanf(path, "%31[a-z].%d%n", name, &layer, &taken) == 2 && !path[taken] && layer < MAX_LAYERS,
+                  "%s: %s", subject->name, path);
+    if (strcmp(name, "self") == 0) /* of the one stack that there is */
+        stack = answer->weights[ATTN_STACK_DECODER][0].data ? ATTN_STACK_DECODER : ATTN_STACK_ENCODER;
+    else
+        while (strcmp(attn_stack_name((attn_stack)stack), name) != 0)
+            ck_assert_int_lt(++stack, ATTN_STACK_COUNT);
+    return answer->weights[stack][layer];
+}
+
+/** @return whether the tensors agree; what the file has is float32 or int64, what was computed may be float64. */
+static bool agrees(const char *what, const char *path, const struct attn_view *found, const struct attn_view *expected,
+                   double tolerance) {
+    if (!found->data || found->rank != expected->rank ||
+        memcmp(found->shape, expected->shape, (size_t)found->rank * sizeof found->shape[0]) != 0) {
+        fprintf(stderr, "%s: %s: ", what, path);
+        golden_print_shape(stderr, found);
+        fprintf(stderr, ", expected ");
+        golden_print_shape(stderr, expected);
+        fprintf(stderr, "\n");
+        return false;
+    }
+    const size_t elements = attn_view_elements(expected);
+    size_t wrong = 0, worst = 0;
+    double most = 0;
+    for (size_t i = 0; i < elements; i++) {
+        const double is = golden_element(found, i), should = golden_element(expected, i);
+        if (golden_close(is, should, tolerance))
+            continue;
+        wrong++;
+        if (!(fabs(is - should) <= most))
+            most = fabs(is - should), worst = i;
+    }
+    if (wrong)
+        fprintf(stderr, "%s: %s[%zu] is %.9g, expected %.9g; %zu of %zu differ\n", what, path, worst,
+                golden_element(found, worst), golden_element(expected, worst), wrong, elements);
+    return wrong == 0;
+}
+
+static bool compare(const struct subject *subject, const char *one, attn_dtype dtype, const struct answer *answer) {
+    char prefix[128], what[256];
+    snprintf(prefix, sizeof prefix, "%s/expect/", one);
+    snprintf(what, sizeof what, "%s/%s (%s)", subject->name, one, attn_dtype_name(dtype));
+    bool is_equal = true;
+    size_t attentions = 0, compared = 0;
+    for (size_t i = 0; i < attn_safetensors_count(subject->expected); i++) {
+        const struct attn_named_view expected = attn_safetensors_tensor(subject->expected, i);
+        if (strncmp(expected.name, prefix, strlen(prefix)) != 0)
+            continue;
+        const char *path = expected.name + strlen(prefix);
+        const struct attn_view found = found_at(subject, answer, path);
+        is_equal &= agrees(what, path, &found, &expected.view, 1e-5);
+        attentions += expected.view.rank == 4;
+        compared++;
+    }
+    size_t computed = 0;
+    for (size_t stack = 0; stack < ATTN_STACK_COUNT; stack++)
+        for (size_t layer = 0; layer < MAX_LAYERS; layer++)
+            computed += answer->weights[stack][layer].data != NULL;
+    if (computed != attentions || compared < 2)
+        fprintf(stderr, "%s: %zu attentions, expected %zu\n", what, computed, attentions);
+    return is_equal && computed == attentions && compared >= 2;
+}
+
+static size_t run_subject(const struct subject *subject, const struct attn_execution *execution) {
+    size_t failed = 0, index;
+    json_t *one;
+    json_array_foreach(subject->cases, index, one) {
+        static const attn_dtype dtypes[] = {ATTN_FLOAT32, ATTN_FLOAT64};
+        const char *name = json_string_value(json_object_get(one, "name"));
+        for (size_t i = 0; i < 2; i++) {
+            struct answer answer = {0};
+            struct attn_error error = {0};
+            attn_status status = run_case(subject, one, dtypes[i], execution, &answer, &error);
+            if (status)
+                fprintf(stderr, "%s/%s: %s %s: %s\n", subject->name, name, attn_status_name(status), error.field,
+                        error.message);
+            if (status || !compare(subject, name, dtypes[i], &answer))
+                failed++;
+            golden_free(&answer.memory);
+        }
+    }
+    return failed;
+}
+
+static void run_all(const struct attn_execution *execution) {
+    DIR *directory = opendir(MODELS);
+    ck_assert_ptr_nonnull(directory);
+    const char *only = getenv("GOLDEN_MODEL");
+    size_t ran = 0, failed = 0;
+    for (const struct dirent *entry; (entry = readdir(directory));) {
+        if (entry->d_name[0] == '.' || (only && strcmp(only, entry->d_name) != 0))
+            continue;
+        struct subject subject = {.name = entry->d_name};
+        struct attn_error error = {0};
+        attn_status status = open_subject(&subject, &error);
+        if (status) {
+            fprintf(stderr, "%s: %s %s: %s\n", subject.name, attn_status_name(status), error.field, error.message);
+            failed++;
+        } else {
+            failed += run_subject(&subject, execution);
+        }
+        ran++;
+        close_subject(&subject);
+    }
+    closedir(directory);
+    ck_assert_msg(ran > 0, "no models in " MODELS);
+    ck_assert_msg(failed == 0, "%zu cases of %zu models failed", failed, ran);
+}
+
+START_TEST(every_family_agrees_with_transformers_on_one_thread) {
+    run_all(NULL);
+}
+END_TEST
+
+START_TEST(every_family_agrees_with_transformers_on_three_lanes) {
+    const struct attn_execution execution = {.executor = &golden_lanes};
+    run_all(&execution);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("golden_models");
+    TCase *cases = tcase_create("models");
+    tcase_set_timeout(cases, 240);
+    tcase_add_test(cases, every_family_agrees_with_transformers_on_one_thread);
+    tcase_add_test(cases, every_family_agrees_with_transformers_on_three_lanes);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
