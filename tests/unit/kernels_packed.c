@@ -79,11 +79,11 @@ static struct attn_view weight_of(const struct layout *c, float **weight) {
     return typed;
 }
 
-static void check_layout(const struct layout *c) {
+static void check_layout(const struct layout *c, const struct attn_kernels *kernels) {
     float *weight;
     struct attn_view view = weight_of(c, &weight);
     struct attn_packed *packed;
-    ck_assert_int_eq(attn_packed_create(&packed, &view), ATTN_OK);
+    ck_assert_int_eq(attn_packed_create_for(&packed, &view, kernels), ATTN_OK);
     ck_assert_uint_ge(attn_packed_bytes(packed), c->out * c->in * attn_dtype_bytes(c->dtype));
     const size_t out_stride = c->out + PAD, left_stride = c->in + PAD;
     float *left = random_floats(c->rows * left_stride), *bias = random_floats(c->out);
@@ -148,8 +148,120 @@ START_TEST(packed_products_are_right_at_awkward_sizes) {
                                          .has_gate = (parts & 2U) != 0,
                                          .has_residual = parts >= 4,
                                          .adds_in_place = parts >= 8};
-                check_layout(&c);
+                const struct attn_kernels *table;
+                for (size_t t = 0; (table = attn_kernels_at(t)) != NULL; t++)
+                    if (table->is_supported())
+                        check_layout(&c, table);
             }
+}
+END_TEST
+
+/* A product larger than a tile, a block and the inputs that are multiplied at a time. */
+enum { LARGE_ROWS = 150, LARGE_OUT = 611, LARGE_IN = 1100 };
+
+struct large {
+    float *weight, *left, *out;
+    struct attn_packed *packed;
+    struct attn_linear linear;
+};
+
+static void large_init(struct large *large) {
+    large->weight = random_floats((size_t)LARGE_OUT * LARGE_IN);
+    large->left = random_floats((size_t)LARGE_ROWS * LARGE_IN);
+    large->out = random_floats((size_t)LARGE_ROWS * LARGE_OUT);
+    const struct attn_view view = {
+        .data = large->weight, .rank = 2, .shape = {LARGE_OUT, LARGE_IN}, .stride = {LARGE_IN, 1}};
+    ck_assert_int_eq(attn_packed_create(&large->packed, &view), ATTN_OK);
+    large->linear = (struct attn_linear){.rows = LARGE_ROWS,
+                                         .left = large->left,
+                                         .left_stride = LARGE_IN,
+                                         .activation = ATTN_ACTIVATION_GELU,
+                                         .out = large->out,
+                                         .out_stride = LARGE_OUT};
+}
+
+static void large_reset(struct large *large) {
+    attn_packed_destroy(large->packed);
+    free(large->weight);
+    free(large->left);
+    free(large->out);
+}
+
+/* Lanes one after another, last task first. */
+static void run_backwards(void *self, size_t task_count, attn_task task, void *argument) {
+    const size_t width = *(size_t *)self;
+    for (size_t i = task_count; i-- > 0;)
+        task(argument, i, i % width);
+}
+
+START_TEST(the_same_bits_come_out_on_any_number_of_lanes) {
+    struct large large;
+    large_init(&large);
+    float *alone = malloc(LARGE_ROWS * LARGE_OUT * sizeof *alone);
+    ck_assert_ptr_nonnull(alone);
+    for (size_t rows = 1; rows <= LARGE_ROWS; rows += 149) {
+        large.linear.rows = rows;
+        ck_assert_int_eq(attn_packed_apply(large.packed, &large.linear, NULL), ATTN_OK);
+        memcpy(alone, large.out, rows * LARGE_OUT * sizeof *alone);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < LARGE_OUT; j += 61) {
+                long double sum = 0;
+                for (size_t d = 0; d < LARGE_IN; d++)
+                    sum += (long double)large.left[i * LARGE_IN + d] * (long double)large.weight[j * LARGE_IN + d];
+                ck_assert_ldouble_eq_tol((long double)alone[i * LARGE_OUT + j], activated(ATTN_ACTIVATION_GELU, sum),
+                                         1e-4L);
+            }
+        for (size_t lanes = 1; lanes <= 9; lanes += 4) {
+            const struct attn_executor executor = {.width = lanes, .run = run_backwards, .self = &lanes};
+            const struct attn_execution execution = {.executor = &executor};
+            memset(large.out, 0, rows * LARGE_OUT * sizeof *large.out);
+            ck_assert_int_eq(attn_packed_apply(large.packed, &large.linear, &execution), ATTN_OK);
+            ck_assert_mem_eq(large.out, alone, rows * LARGE_OUT * sizeof *alone);
+        }
+    }
+    free(alone);
+    large_reset(&large);
+}
+END_TEST
+
+static bool is_cancelled_at_0(void *context) {
+    size_t *left = context;
+    return *left == 0 || --*left == 0;
+}
+
+START_TEST(cancellation_is_asked_between_tiles) {
+    struct large large;
+    large_init(&large);
+    size_t left = 3;
+    const struct attn_execution execution = {.is_cancelled = is_cancelled_at_0, .cancel_context = &left};
+    const float untouched = large.out[LARGE_ROWS * LARGE_OUT - 1];
+    ck_assert_int_eq(attn_packed_apply(large.packed, &large.linear, &execution), ATTN_ECANCELLED);
+    ck_assert_float_eq(large.out[LARGE_ROWS * LARGE_OUT - 1], untouched);
+    large_reset(&large);
+}
+END_TEST
+
+START_TEST(what_is_not_finite_stays_in_its_row_and_column) {
+    enum { OUT = 40, IN = 20, ROWS = 16 };
+    float *weight = random_floats(OUT * IN), *left = random_floats(ROWS * IN), out[ROWS * OUT];
+    weight[33 * IN + 2] = INFINITY;
+    left[3 * IN + 7] = NAN;
+    left[5 * IN + 2] = 0;
+    const struct attn_view view = {.data = weight, .rank = 2, .shape = {OUT, IN}, .stride = {IN, 1}};
+    struct attn_packed *packed;
+    ck_assert_int_eq(attn_packed_create(&packed, &view), ATTN_OK);
+    const struct attn_linear linear = {.rows = ROWS, .left = left, .left_stride = IN, .out = out, .out_stride = OUT};
+    ck_assert_int_eq(attn_packed_apply(packed, &linear, NULL), ATTN_OK);
+    for (size_t i = 0; i < ROWS; i++)
+        for (size_t j = 0; j < OUT; j++) {
+            if (i == 3 || (i == 5 && j == 33))
+                ck_assert(isnan(out[i * OUT + j]));
+            else
+                ck_assert((isinf(out[i * OUT + j]) != 0) == (j == 33));
+        }
+    attn_packed_destroy(packed);
+    free(weight);
+    free(left);
 }
 END_TEST
 
@@ -188,6 +300,9 @@ int main(void) {
     Suite *suite = suite_create("kernels_packed");
     TCase *tests = tcase_create("packed");
     tcase_add_test(tests, packed_products_are_right_at_awkward_sizes);
+    tcase_add_test(tests, the_same_bits_come_out_on_any_number_of_lanes);
+    tcase_add_test(tests, cancellation_is_asked_between_tiles);
+    tcase_add_test(tests, what_is_not_finite_stays_in_its_row_and_column);
     tcase_add_test(tests, weights_may_be_strided_any_way);
     tcase_add_test(tests, weights_that_are_not_floating_are_refused);
     suite_add_tcase(suite, tests);

@@ -209,12 +209,12 @@ static void row_normalise(const struct attn_norm *norm, size_t width, const void
     double sum = 0, squares = 0;
     for (size_t i = 0; i < width; i++)
         sum += (double)x[i];
-    const REAL mean = norm->centres ? (REAL)(sum / (double)width) : 0;
+    const double mean = norm->centres ? sum / (double)width : 0;
     for (size_t i = 0; i < width; i++)
-        squares += (double)(x[i] - mean) * (double)(x[i] - mean);
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
     const REAL factor = (REAL)(1 / sqrt(squares / (double)width + norm->epsilon));
     for (size_t i = 0; i < width; i++) {
-        const REAL scaled = (x[i] - mean) * factor;
+        const REAL scaled = (REAL)((double)x[i] - mean) * factor;
         const REAL by = weight != NULL ? weight[i] + (REAL)norm->weight_plus : 1;
         to[i] = bias != NULL ? scaled * by + bias[i] : scaled * by;
     }

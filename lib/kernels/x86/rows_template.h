@@ -233,8 +233,9 @@ static inline VECTOR v_gated(VECTOR x, VECTOR u) {
 
 #ifdef NORMAL_TAIL_TERMS
 /*
- * x * Phi(x) = max(x, 0) - |x| * Phi(-|x|), and Phi(-a) = exp(-a^2 / 2) * r * P((a - 3) * r) with r = 1 / (a + 3) and
- * a polynomial P. The part of a^2 that its rounding lost is put back, for exp would make much of it.
+ * x * Phi(x) is x * Phi(-|x|) for a negative x, else x - x * Phi(-|x|); and Phi(-a) = exp(-a^2 / 2) * r * P((a - 3) *
+ * r) with r = 1 / (a + 3) and a polynomial P. The part of a^2 that its rounding lost is put back, for exp would make
+ * much of it.
  */
 static inline VECTOR v_gelu(VECTOR x) {
     static const REAL terms[] = {NORMAL_TAIL_TERMS};
@@ -245,7 +246,7 @@ static inline VECTOR v_gelu(VECTOR x) {
         p = v_fma(p, t, v_set(terms[i]));
     const VECTOR lost = v_fma(half, a, v_set(0) - square), power = v_exp(v_set(0) - square);
     const VECTOR tail = v_fma(power, v_set(0) - lost, power) * (p * r);
-    return v_max(v_set(0), x) - v_abs(x) * tail;
+    return v_where_negative(x, x * tail, x - a * tail);
 }
 #endif
 
@@ -286,34 +287,51 @@ static void row_activate(attn_activation activation, void *row, size_t count) {
         FOR_ROW(row, count, v_activate(activation, v));
 }
 
-/* The sum of v - by, or of its squares. */
-static inline __attribute__((always_inline)) double sum_less(const REAL *x, size_t count, REAL by, bool squared) {
-    const VECTOR less = v_set(by);
+static double row_sum(const REAL *x, size_t count) {
     VECTOR sums[4] = {v_set(0), v_set(0), v_set(0), v_set(0)};
     size_t i = 0;
     for (; i + 4 * WIDTH <= count; i += 4 * WIDTH)
-        for (size_t j = 0; j < 4; j++) {
-            const VECTOR v = v_load(x + i + j * WIDTH) - less;
-            sums[j] = v_fma(squared ? v : v_set(1), v, sums[j]);
-        }
-    for (; i < count; i += WIDTH) {
-        const size_t left = count - i < WIDTH ? count - i : WIDTH;
-        const VECTOR v = v_load_part(x + i, left, by) - less;
-        sums[0] = v_fma(squared ? v : v_set(1), v, sums[0]);
-    }
+        for (size_t j = 0; j < 4; j++)
+            sums[j] += v_load(x + i + j * WIDTH);
+    for (; i < count; i += WIDTH)
+        sums[0] += v_load_part(x + i, count - i < WIDTH ? count - i : WIDTH, 0);
     return (double)v_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+/* The sums of x - less and of their squares. */
+static void row_moments(const REAL *x, size_t count, REAL less, double *first, double *second) {
+    const VECTOR by = v_set(less);
+    VECTOR sums[2] = {v_set(0), v_set(0)}, squares[2] = {v_set(0), v_set(0)};
+    size_t i = 0;
+    for (; i + 2 * WIDTH <= count; i += 2 * WIDTH)
+        for (size_t j = 0; j < 2; j++) {
+            const VECTOR v = v_load(x + i + j * WIDTH) - by;
+            sums[j] += v;
+            squares[j] = v_fma(v, v, squares[j]);
+        }
+    for (; i < count; i += WIDTH) {
+        const VECTOR v = v_load_part(x + i, count - i < WIDTH ? count - i : WIDTH, less) - by;
+        sums[0] += v;
+        squares[0] = v_fma(v, v, squares[0]);
+    }
+    *first = (double)v_sum(sums[0] + sums[1]);
+    *second = (double)v_sum(squares[0] + squares[1]);
+}
+
+/* Two passes: the mean, and the squares of what is left of the row, with what the first mean's rounding left in it. */
 static void row_normalise(const struct attn_norm *norm, size_t width, const void *in, void *out) {
     const REAL *x = in, *weight = norm->weight, *bias = norm->bias;
     REAL *to = out;
-    const REAL mean = norm->centres ? (REAL)(sum_less(x, width, 0, false) / (double)width) : 0;
-    const double variance = sum_less(x, width, mean, true) / (double)width;
+    const double count = (double)width;
+    const REAL mean = norm->centres ? (REAL)(row_sum(x, width) / count) : 0;
+    double first, second;
+    row_moments(x, width, mean, &first, &second);
+    const double rest = norm->centres ? first / count : 0, variance = second / count - rest * rest;
     const VECTOR factor = v_set((REAL)(1 / sqrt(variance + norm->epsilon)));
-    const VECTOR less = v_set(mean), plus = v_set((REAL)norm->weight_plus);
+    const VECTOR less = v_set(mean), less_rest = v_set((REAL)rest), plus = v_set((REAL)norm->weight_plus);
     for (size_t i = 0; i < width; i += WIDTH) {
         const size_t left = width - i < WIDTH ? width - i : WIDTH;
-        VECTOR v = (v_load_part(x + i, left, 0) - less) * factor;
+        VECTOR v = ((v_load_part(x + i, left, 0) - less) - less_rest) * factor;
         if (weight != NULL)
             v = v * (v_load_part(weight + i, left, 0) + plus);
         if (bias != NULL)
