@@ -49,8 +49,10 @@ void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size
 
 /** What is known only when it runs. Zero is "nothing". */
 struct attn_collect_inputs {
-    const long long *offsets;                 /**< (N): place of query 0; NULL: 0 */
-    const uint8_t *key_exists;                /**< (N, key_length): 0 for padding; NULL: all */
+    const long long *offsets;  /**< (N): place of query 0; NULL: 0 */
+    const uint8_t *key_exists; /**< (N, key_length): 0 for padding; NULL: all */
+    /** (N, L), (N, T): cells of rows or keys that are 0 here are no samples of pca, and 0 in it; NULL: all are. */
+    const uint8_t *cell_rows, *cell_keys;
     const int64_t *query_tokens, *key_tokens; /**< (N, L), (N, key_length) */
     const void *value_norms, *output_norms;   /**< (N, heads, columns), in the dtype */
     bool per_head_is_written;                 /**< someone else writes the per-head weights */

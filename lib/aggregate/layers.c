@@ -34,6 +34,10 @@ void attn_layers_put(struct attn_layers *layers, size_t layer, const void *fused
     attn_loops_of(collect->dtype)->to_double(to, fused, rows * length);
     for (size_t i = 0; i < rows; i++) {
         double *row = to + i * length;
+        if (layers->exists != NULL && layers->exists[i] == 0) {
+            memset(row, 0, length * sizeof *row);
+            continue;
+        }
         row[i % length] += 1; /* the residual connection */
         scale_to_one(row, length);
     }

@@ -8,6 +8,7 @@
 struct attn_layers {
     struct attn_collect collect;
     size_t count;
+    const uint8_t *exists; /**< (N, L): 0 is padding, whose rows are 0; NULL: none is */
     double *adjacency;
 };
 

@@ -1,5 +1,6 @@
 /*
  * Principal components of the heads: for each item the L * T cells are samples and the C chosen heads are features.
+ *   0. cells of padding are left out, by moving the others together
  *   1. means over cells, and the covariance (C, C), rows of cells at a time, in double
  *   2. its eigenvectors by LAPACK, by falling eigenvalue, the largest loading of each positive
  *   3. each cell's centred features projected on them
@@ -20,14 +21,15 @@ void dsyev_(const char *job, const char *triangle, const int *order, double *mat
 struct pca {
     const struct attn_collector *collector;
     const struct attn_loops *loops, *doubles;
-    const char *cells; /* (C, L, T) of one item */
+    char *cells; /* (C, length, columns) of one item */
     size_t heads, item;
-    double *rows;        /* (C, T): one row of cells, centred */
-    double *projected;   /* (T) */
-    double *means;       /* (C) */
-    double *covariance;  /* (C, C), then eigenvectors as rows, by rising eigenvalue */
-    double *eigenvalues; /* (C) */
-    double *work;        /* LAPACK's */
+    size_t length, columns; /* rows and keys that are no padding */
+    double *rows;           /* (C, T): one row of cells, centred */
+    double *projected;      /* (T) */
+    double *means;          /* (C) */
+    double *covariance;     /* (C, C), then eigenvectors as rows, by rising eigenvalue */
+    double *eigenvalues;    /* (C) */
+    double *work;           /* LAPACK's */
     int work_count;
 };
 
@@ -57,16 +59,51 @@ static bool pca_init(struct pca *pca, const struct attn_collector *collector) {
     return true;
 }
 
+static bool row_exists(const struct pca *pca, size_t query) {
+    const uint8_t *rows = pca->collector->inputs.cell_rows;
+    return rows == NULL || rows[pca->item * pca->collector->collect.query_length + query] != 0;
+}
+
+static bool key_exists(const struct pca *pca, size_t key) {
+    const uint8_t *keys = pca->collector->inputs.cell_keys;
+    return keys == NULL || keys[pca->item * pca->collector->collect.columns + key] != 0;
+}
+
+static void move_together(struct pca *pca) {
+    const struct attn_collect *collect = &pca->collector->collect;
+    size_t bytes = attn_dtype_bytes(collect->dtype);
+    char *to = pca->cells, *from = pca->cells;
+    for (size_t head = 0; head < pca->heads; head++)
+        for (size_t query = 0; query < collect->query_length; query++)
+            for (size_t key = 0; key < collect->columns; key++, from += bytes) {
+                if (!row_exists(pca, query) || !key_exists(pca, key))
+                    continue;
+                memmove(to, from, bytes);
+                to += bytes;
+            }
+}
+
+static void leave_padding_out(struct pca *pca) {
+    const struct attn_collect *collect = &pca->collector->collect;
+    pca->length = pca->columns = 0;
+    for (size_t query = 0; query < collect->query_length; query++)
+        pca->length += row_exists(pca, query);
+    for (size_t key = 0; key < collect->columns; key++)
+        pca->columns += key_exists(pca, key);
+    if (pca->length < collect->query_length || pca->columns < collect->columns)
+        move_together(pca);
+}
+
 static void find_means(struct pca *pca) {
-    size_t cells = pca->collector->collect.query_length * pca->collector->collect.columns;
+    size_t cells = pca->length * pca->columns;
     size_t bytes = attn_dtype_bytes(pca->collector->collect.dtype);
     for (size_t head = 0; head < pca->heads; head++)
-        pca->means[head] = pca->loops->sum(pca->cells + head * cells * bytes, cells) / (double)cells;
+        pca->means[head] = cells > 0 ? pca->loops->sum(pca->cells + head * cells * bytes, cells) / (double)cells : 0;
 }
 
 /* Reads row `query` of every head's matrix, less the head's mean. */
 static void load_centred(struct pca *pca, size_t query) {
-    size_t columns = pca->collector->collect.columns, cells = pca->collector->collect.query_length * columns;
+    size_t columns = pca->columns, cells = pca->length * columns;
     size_t bytes = attn_dtype_bytes(pca->collector->collect.dtype);
     for (size_t head = 0; head < pca->heads; head++) {
         double *row = pca->rows + head * columns;
@@ -78,9 +115,9 @@ static void load_centred(struct pca *pca, size_t query) {
 
 /* @return false if the computation is to end. */
 static bool find_covariance(struct pca *pca, const struct attn_execution *execution) {
-    size_t columns = pca->collector->collect.columns;
+    size_t columns = pca->columns;
     memset(pca->covariance, 0, pca->heads * pca->heads * sizeof *pca->covariance);
-    for (size_t query = 0; query < pca->collector->collect.query_length; query++) {
+    for (size_t query = 0; query < pca->length; query++) {
         load_centred(pca, query);
         for (size_t left = 0; left < pca->heads; left++) {
             if (attn_is_cancelled(execution))
@@ -150,21 +187,48 @@ static void write_components(struct pca *pca) {
     }
 }
 
-static void project_row(struct pca *pca, size_t query) {
+/* Spreads one component of a row over the keys handed out, those of padding 0. */
+static void write_projected(const struct pca *pca, char *to, size_t component) {
     const struct attn_collect *collect = &pca->collector->collect;
-    size_t columns = collect->columns, keys = collect->key_end - collect->key_begin;
+    size_t bytes = attn_dtype_bytes(collect->dtype), column = 0;
+    const double zero = 0;
+    for (size_t key = 0; key < collect->key_end; key++) {
+        const bool exists = key_exists(pca, key);
+        if (key >= collect->key_begin)
+            pca->loops->from_double(to + ((key - collect->key_begin) * collect->components + component) * bytes,
+                                    exists ? pca->projected + column : &zero, 1);
+        column += exists;
+    }
+}
+
+/* @param live the row's place among those that are no padding */
+static void project_row(struct pca *pca, size_t query, size_t live) {
+    const struct attn_collect *collect = &pca->collector->collect;
+    size_t columns = pca->columns, keys = collect->key_end - collect->key_begin;
     size_t queries = collect->query_end - collect->query_begin, components = collect->components;
     size_t row = pca->item * queries + query - collect->query_begin;
     size_t bytes = attn_dtype_bytes(collect->dtype);
     char *to = (char *)pca->collector->forms[ATTN_FORM_PCA]->values.data + row * keys * components * bytes;
-    load_centred(pca, query);
+    if (!row_exists(pca, query)) {
+        memset(to, 0, keys * components * bytes);
+        return;
+    }
+    load_centred(pca, live);
     for (size_t k = 0; k < components; k++) {
-        memset(pca->projected, 0, keys * sizeof *pca->projected);
+        memset(pca->projected, 0, columns * sizeof *pca->projected);
         for (size_t head = 0; head < pca->heads; head++)
-            pca->doubles->add_scaled(pca->projected, pca->rows + head * columns + collect->key_begin, keys,
-                                     loadings_of(pca, k)[head]);
-        for (size_t j = 0; j < keys; j++)
-            pca->loops->from_double(to + (j * components + k) * bytes, pca->projected + j, 1);
+            pca->doubles->add_scaled(pca->projected, pca->rows + head * columns, columns, loadings_of(pca, k)[head]);
+        write_projected(pca, to, k);
+    }
+}
+
+static void project_rows(struct pca *pca) {
+    const struct attn_collect *collect = &pca->collector->collect;
+    size_t live = 0;
+    for (size_t query = 0; query < collect->query_end; query++) {
+        if (query >= collect->query_begin)
+            project_row(pca, query, live);
+        live += row_exists(pca, query);
     }
 }
 
@@ -178,6 +242,7 @@ attn_status attn_pca_finish(struct attn_collector *collector, const struct attn_
         collect->chosen_count * collect->query_length * collect->columns * attn_dtype_bytes(collect->dtype);
     for (pca.item = 0; pca.item < collect->batch && status == ATTN_OK; pca.item++) {
         pca.cells = collector->cells + pca.item * item_bytes;
+        leave_padding_out(&pca);
         find_means(&pca);
         if (!find_covariance(&pca, execution)) {
             status = ATTN_ECANCELLED;
@@ -185,8 +250,7 @@ attn_status attn_pca_finish(struct attn_collector *collector, const struct attn_
         }
         find_eigenvectors(&pca);
         write_components(&pca);
-        for (size_t query = collect->query_begin; query < collect->query_end; query++)
-            project_row(&pca, query);
+        project_rows(&pca);
         if (attn_is_cancelled(execution))
             status = ATTN_ECANCELLED;
     }

@@ -1,8 +1,7 @@
 /* Plans over weights that were computed elsewhere. */
 #include "lib/aggregate/lane.h"
-#include "lib/aggregate/layers.h"
 #include "lib/aggregate/tables.h"
-#include "lib/plan/plan.h"
+#include "lib/plan/attend.h"
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
@@ -67,25 +66,6 @@ static struct attn_view with_all_axes(const struct attn_view *weights) {
     return all;
 }
 
-static void take_given_cost(struct attn_plan *plan, size_t layers) {
-    const struct attn_plan_sizes *sizes = &plan->sizes;
-    double cells = (double)sizes->batch * (double)sizes->heads * (double)sizes->query_length * (double)sizes->columns;
-    double length = (double)sizes->query_length, depth = (double)layers;
-    plan->cost.flops = 4 * cells * (double)plan->collect_count;
-    for (size_t i = 0; i < plan->collect_count; i++) {
-        unsigned analyses = plan->collects[i].analyses;
-        double own = cells / (double)sizes->heads * (double)plan->collects[i].chosen_count;
-        if (attn_has(analyses, ATTN_ANALYSIS_ENTROPY))
-            plan->cost.exponentials += own;
-        if (attn_has(analyses, ATTN_ANALYSIS_HEAD_DISTANCE))
-            plan->cost.exponentials += own * (double)plan->collects[i].chosen_count;
-    }
-    if (attn_has(plan->across_layers.forms, ATTN_FORM_ROLLOUT))
-        plan->cost.flops += 2 * depth * length * length * length * (double)sizes->batch;
-    if (attn_has(plan->across_layers.forms, ATTN_FORM_FLOW) && layers > 1)
-        plan->cost.flops += 16 * depth * depth * length * length * length * length * (double)sizes->batch;
-}
-
 static attn_status take_given(struct attn_plan *plan, const struct attn_given *given, const struct attn_want *want,
                               struct attn_error *error) {
     attn_status status;
@@ -94,7 +74,7 @@ static attn_status take_given(struct attn_plan *plan, const struct attn_given *g
     struct attn_view weights = with_all_axes(&given->weights);
     const size_t *shape = weights.shape;
     size_t layers = given->weights.rank == 5 ? shape[0] : 0;
-    plan->is_given = true;
+    plan->kind = ATTN_PLAN_GIVEN;
     plan->has_batch = given->weights.rank > 3;
     plan->dtype = weights.dtype;
     plan->rank = given->weights.rank;
@@ -119,12 +99,13 @@ static attn_status take_given(struct attn_plan *plan, const struct attn_given *g
                                     .columns = shape[4],
                                     .key_length = shape[4],
                                     .dtype = weights.dtype,
+                                    .stack_label = -1,
                                     .has_tokens = given->query_tokens.data != NULL && given->key_tokens.data != NULL};
-    if ((status = attn_plan_take_want(plan, want, &facts, error)) != ATTN_OK)
+    if ((status = attn_wishes_take(&plan->wishes[0], want, &facts, error)) != ATTN_OK)
         return status;
-    if (attn_plan_add_collected(plan) != ATTN_OK)
+    if (attn_plan_add_collected(plan, &plan->wishes[0]) != ATTN_OK)
         return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
-    take_given_cost(plan, layers > 0 ? layers : 1);
+    attn_plan_add_collecting_cost(plan, &plan->wishes[0], &plan->sizes);
     return attn_plan_check_limits(plan, want->max_elements, error);
 }
 
@@ -152,15 +133,6 @@ static bool refuses_negative(const struct attn_collect *collect) {
     return false;
 }
 
-static struct attn_collect_inputs inputs_of(const struct attn_plan *plan, const struct attn_collect *collect,
-                                            const struct attn_execution *execution) {
-    return (struct attn_collect_inputs){.query_tokens = plan->given.query_tokens.data,
-                                        .key_tokens = plan->given.key_tokens.data,
-                                        .refuses_negative = refuses_negative(collect),
-                                        .execution = execution,
-                                        .lanes = attn_lane_count(execution)};
-}
-
 static struct attn_view layer_weights(const struct attn_plan *plan, size_t layer) {
     struct attn_view all = with_all_axes(&plan->given.weights);
     struct attn_view one = {.dtype = all.dtype, .rank = 4};
@@ -172,76 +144,56 @@ static struct attn_view layer_weights(const struct attn_plan *plan, size_t layer
     return one;
 }
 
-static attn_status run_layer(const struct attn_plan *plan, const struct attn_collect *collect,
-                             struct attn_result_tensor *tensors, const struct attn_execution *execution,
-                             struct attn_error *error) {
-    struct attn_collect_inputs inputs = inputs_of(plan, collect, execution);
-    struct attn_view weights = layer_weights(plan, collect->layer >= 0 ? (size_t)collect->layer : 0);
-    struct attn_collector collector;
-    attn_status status = attn_collector_init(&collector, collect, &inputs, tensors);
-    if (status == ATTN_OK) {
-        attn_collector_consume_given(&collector, &weights, execution);
-        status = attn_collector_finish(&collector, execution, error);
-    } else {
-        attn_fail(error, status, "", "out of memory");
-    }
-    attn_collector_reset(&collector);
-    return status;
-}
-
-/* Fuses one layer and puts it into its place among the layers. */
-static attn_status fuse_layer(const struct attn_plan *plan, size_t layer, struct attn_result_tensor *tensors,
-                              struct attn_layers *layers, const struct attn_execution *execution,
-                              struct attn_error *error) {
-    struct attn_collect_inputs inputs = inputs_of(plan, &plan->across_layers, execution);
+/* Collects from one layer, or fuses it and puts it into its place among the layers. */
+static attn_status run_layer(const struct attn_plan *plan, struct attn_collecting *collecting, size_t layer,
+                             const struct attn_execution *execution, struct attn_error *error) {
+    struct attn_collect_inputs inputs = attn_plan_collect_inputs(execution);
     struct attn_view weights = layer_weights(plan, layer);
-    struct attn_collector collector;
-    attn_status status = attn_collector_init(&collector, &plan->across_layers, &inputs, tensors);
+    inputs.query_tokens = plan->given.query_tokens.data;
+    inputs.key_tokens = plan->given.key_tokens.data;
+    inputs.refuses_negative = refuses_negative(collecting->collect);
+    attn_status status = attn_plan_begin_collecting(collecting, &inputs, error);
     if (status == ATTN_OK) {
-        attn_collector_consume_given(&collector, &weights, execution);
-        status = attn_collector_status(&collector, error);
-    } else {
-        attn_fail(error, status, "", "out of memory");
+        attn_collector_consume_given(&collecting->collector, &weights, execution);
+        status = attn_plan_end_collecting(collecting, execution, error);
     }
-    if (status == ATTN_OK)
-        attn_layers_put(layers, layer, collector.fused);
-    attn_collector_reset(&collector);
+    attn_collector_reset(&collecting->collector);
     return status;
 }
 
-static attn_status run_across_layers(const struct attn_plan *plan, struct attn_result_tensor *tensors, size_t *used,
+static attn_status run_across_layers(const struct attn_plan *plan, struct attn_result_tensor *tensors,
                                      const struct attn_execution *execution, struct attn_error *error) {
-    size_t count = plan->given.weights.shape[0];
+    const struct attn_wishes *wishes = &plan->wishes[0];
     struct attn_layers layers;
-    attn_status status = attn_layers_init(&layers, count, &plan->across_layers);
+    attn_status status = attn_layers_init(&layers, wishes->layer_count, &wishes->across_layers);
     if (status != ATTN_OK)
         attn_fail(error, status, "", "out of memory");
-    for (size_t layer = 0; layer < count && status == ATTN_OK; layer++)
-        status = fuse_layer(plan, layer, tensors, &layers, execution, error);
-    *used = 0;
-    bool has_rollout = attn_has(plan->across_layers.forms, ATTN_FORM_ROLLOUT);
-    bool has_flow = attn_has(plan->across_layers.forms, ATTN_FORM_FLOW);
-    struct attn_result_tensor *rollout = has_rollout ? &tensors[(*used)++] : NULL;
-    struct attn_result_tensor *flow = has_flow ? &tensors[(*used)++] : NULL;
+    for (size_t layer = 0; layer < wishes->layer_count && status == ATTN_OK; layer++) {
+        struct attn_collecting collecting = {
+            .collect = &wishes->across_layers, .tensors = tensors, .layers = &layers, .layer = layer};
+        status = run_layer(plan, &collecting, layer, execution, error);
+    }
     if (status == ATTN_OK)
-        status = attn_layers_finish(&layers, rollout, flow, execution, error);
+        status = attn_plan_finish_across_layers(&layers, tensors, execution, error);
     attn_layers_reset(&layers);
     return status;
 }
 
 attn_status attn_plan_run_given(const struct attn_plan *plan, const struct attn_execution *execution,
                                 struct attn_result *result, struct attn_error *error) {
+    const struct attn_wishes *wishes = &plan->wishes[0];
     struct attn_result_tensor *next = result->tensors;
+    struct attn_tensor_spec specs[ATTN_COLLECT_TENSORS];
     attn_status status = ATTN_OK;
-    size_t used;
-    if (plan->has_across_layers) {
-        status = run_across_layers(plan, next, &used, execution, error);
-        next += used;
+    if (wishes->has_across_layers) {
+        status = run_across_layers(plan, next, execution, error);
+        next += attn_collect_specs(&wishes->across_layers, specs);
     }
-    for (size_t i = 0; i < plan->collect_count && status == ATTN_OK; i++) {
-        struct attn_tensor_spec specs[ATTN_COLLECT_TENSORS];
-        status = run_layer(plan, &plan->collects[i], next, execution, error);
-        next += attn_collect_specs(&plan->collects[i], specs);
+    for (size_t i = 0; i < wishes->collect_count && status == ATTN_OK; i++) {
+        const struct attn_collect *collect = &wishes->collects[i];
+        struct attn_collecting collecting = {.collect = collect, .tensors = next};
+        status = run_layer(plan, &collecting, collect->layer >= 0 ? (size_t)collect->layer : 0, execution, error);
+        next += attn_collect_specs(collect, specs);
     }
     return status;
 }

@@ -2,16 +2,15 @@
  * Running a plan, in order:
  *   1. inputs whose columns are not contiguous are copied
  *   2. query, key and value are projected, past ones and the columns behind are joined
- *   3. what the collector must know beforehand: norms of values, offsets, padding
- *   4. attention, its weights streamed into the collector
- *   5. the output projection
- *   6. internals and present keys are copied out, means are taken, rows that attend to nothing counted
+ *   3. attention, its weights streamed into the collector (attend.c)
+ *   4. the output projection
+ *   5. present keys are copied out, rows that attend to nothing counted
  * Buffers are laid out (N, L, H*D) and viewed as (N, H, L, D).
  */
 #include "lib/aggregate/lane.h"
 #include "lib/aggregate/loops.h"
 #include "lib/attention/projection.h"
-#include "lib/plan/plan.h"
+#include "lib/plan/attend.h"
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 
@@ -29,25 +28,6 @@ struct run {
     struct attn_view query_input, key_input, value_input; /**< with contiguous columns */
     struct attn_view query, key, value;                   /**< (N, H, L, D), (N, Hkv, columns, ·) */
 };
-
-static attn_status take_scratch(struct run *run) {
-    size_t total = 0;
-    for (size_t i = 0; i < ATTN_BUFFER_COUNT; i++)
-        total += (run->plan->buffer_bytes[i] + 63) & ~(size_t)63;
-    if (total == 0)
-        return ATTN_OK;
-    run->scratch = aligned_alloc(64, total);
-    if (run->scratch == NULL)
-        return ATTN_ENOMEM;
-    char *next = run->scratch;
-    for (size_t i = 0; i < ATTN_BUFFER_COUNT; i++) {
-        if (run->plan->buffer_bytes[i] == 0)
-            continue;
-        run->buffers[i] = next;
-        next += (run->plan->buffer_bytes[i] + 63) & ~(size_t)63;
-    }
-    return ATTN_OK;
-}
 
 /* Tensors stand in the result in the order in which plan.c listed them. */
 static void find_tensors(struct run *run) {
@@ -211,96 +191,6 @@ static attn_status prepare_inputs(struct run *run) {
     return join(run, &values, &run->value);
 }
 
-/* The norm of each of `count` rows of a view's last axis, written `repeat` times, `stride` elements apart. */
-static void write_norms(attn_dtype dtype, const char *row, ptrdiff_t row_stride, size_t width, size_t count, char *to,
-                        size_t repeat, size_t stride) {
-    const struct attn_loops *loops = attn_loops_of(dtype);
-    size_t bytes = attn_dtype_bytes(dtype);
-    for (size_t j = 0; j < count; j++) {
-        const char *own = row + (ptrdiff_t)j * row_stride * (ptrdiff_t)bytes;
-        double norm = sqrt(loops->dot(own, own, width));
-        for (size_t r = 0; r < repeat; r++)
-            loops->from_double(to + (r * stride + j) * bytes, &norm, 1);
-    }
-}
-
-static const char *head_rows(const struct attn_view *view, size_t item, size_t head) {
-    return (const char *)view->data + ((ptrdiff_t)item * view->stride[0] + (ptrdiff_t)head * view->stride[1]) *
-                                          (ptrdiff_t)attn_dtype_bytes(view->dtype);
-}
-
-static void fill_value_norms(const struct run *run) {
-    const struct attn_plan_sizes *s = &run->plan->sizes;
-    size_t group = s->heads / s->kv_heads, bytes = attn_dtype_bytes(run->plan->dtype);
-    char *norms = run->buffers[ATTN_BUFFER_VALUE_NORMS];
-    for (size_t item = 0; item < s->batch && norms != NULL; item++)
-        for (size_t head = 0; head < s->kv_heads; head++)
-            write_norms(run->plan->dtype, head_rows(&run->value, item, head), run->value.stride[2], s->value_dim,
-                        s->columns, norms + (item * s->heads + head * group) * s->columns * bytes, group, s->columns);
-}
-
-/* For each head its values through its columns of out_weight, and their norms: ||v_j W_O^h||. */
-static attn_status fill_output_norms(const struct run *run) {
-    const struct attn_plan *plan = run->plan;
-    const struct attn_plan_sizes *s = &plan->sizes;
-    size_t bytes = attn_dtype_bytes(plan->dtype), width = s->output_width;
-    char *norms = run->buffers[ATTN_BUFFER_OUTPUT_NORMS];
-    const struct attn_view none = {0};
-    if (norms == NULL)
-        return ATTN_OK;
-    struct attn_view projected = attn_view_contiguous(run->buffers[ATTN_BUFFER_PROJECTED_VALUES], plan->dtype, 3,
-                                                      (size_t[]){s->batch, s->columns, width});
-    for (size_t head = 0; head < s->heads; head++) {
-        struct attn_view weight = plan->layer.out_weight;
-        weight.data = (char *)weight.data + head * s->value_dim * bytes;
-        weight.shape[1] = s->value_dim;
-        struct attn_view values = {.data = (void *)(uintptr_t)head_rows(&run->value, 0, head * s->kv_heads / s->heads),
-                                   .dtype = plan->dtype,
-                                   .rank = 3,
-                                   .shape = {s->batch, s->columns, s->value_dim},
-                                   .stride = {run->value.stride[0], run->value.stride[2], 1}};
-        attn_status status = attn_project(&values, &weight, &none, &projected, run->execution);
-        if (status != ATTN_OK)
-            return status;
-        for (size_t item = 0; item < s->batch; item++)
-            write_norms(plan->dtype, (const char *)projected.data + item * s->columns * width * bytes, (ptrdiff_t)width,
-                        width, s->columns, norms + (item * s->heads + head) * s->columns * bytes, 1, 0);
-    }
-    return ATTN_OK;
-}
-
-static bool mask_attends(const struct attn_view *mask, size_t item, size_t key, bool ignores) {
-    ptrdiff_t at = mask->rank == 2 ? (ptrdiff_t)item * mask->stride[0] + (ptrdiff_t)key * mask->stride[1]
-                                   : (ptrdiff_t)key * mask->stride[0];
-    if (mask->dtype == ATTN_FLOAT32)
-        return ((const float *)mask->data)[at] > -INFINITY;
-    if (mask->dtype == ATTN_FLOAT64)
-        return ((const double *)mask->data)[at] > (double)-INFINITY;
-    return (((const uint8_t *)mask->data)[at] != 0) != ignores;
-}
-
-static void fill_key_exists(const struct run *run) {
-    const struct attn_sdpa_options *options = &run->plan->inputs.options;
-    const struct attn_view *lengths = &options->key_lengths, *mask = &options->key_padding_mask;
-    size_t keys = run->plan->sizes.key_length;
-    uint8_t *exists = run->buffers[ATTN_BUFFER_KEY_EXISTS];
-    for (size_t item = 0; item < run->plan->sizes.batch && exists != NULL; item++) {
-        size_t length = keys;
-        if (lengths->data != NULL)
-            length = (size_t)((const int64_t *)lengths->data)[(ptrdiff_t)item * lengths->stride[0]];
-        for (size_t key = 0; key < keys; key++)
-            exists[item * keys + key] =
-                key < length && (mask->data == NULL || mask_attends(mask, item, key, options->bool_mask_ignores));
-    }
-}
-
-static void fill_offsets(const struct run *run) {
-    const struct attn_plan_sizes *s = &run->plan->sizes;
-    long long *offsets = run->buffers[ATTN_BUFFER_OFFSETS];
-    for (size_t item = 0; item < s->batch && offsets != NULL; item++)
-        offsets[item] = attn_sdpa_offset(&run->plan->inputs.options, item, s->query_length, s->key_length);
-}
-
 static struct attn_view result_view(const struct run *run, const struct attn_result_tensor *tensor, size_t heads,
                                     size_t rows, size_t width) {
     return attn_view_contiguous(tensor->values.data, run->plan->dtype, 4,
@@ -322,56 +212,25 @@ static struct attn_view context_view(const struct run *run) {
     return (struct attn_view){0};
 }
 
-static struct attn_view per_row_view(const struct run *run, const struct attn_result_tensor *tensor, void *buffer) {
-    const struct attn_plan_sizes *s = &run->plan->sizes;
-    void *data = tensor != NULL ? tensor->values.data : buffer;
-    return attn_view_contiguous(data, run->plan->dtype, 3, (size_t[]){s->batch, s->heads, s->query_length});
-}
-
-static struct attn_view per_head_view(const struct run *run) {
-    const struct attn_plan_sizes *s = &run->plan->sizes;
-    if (!attn_plan_writes_per_head(run->plan))
-        return (struct attn_view){0};
-    const struct attn_result_tensor *tensor = run->collected;
-    while (tensor->name != attn_form_name(ATTN_FORM_PER_HEAD))
-        tensor++;
-    return result_view(run, tensor, s->heads, s->query_length, s->columns);
-}
-
-static attn_status attend(struct run *run, struct attn_collector *collector, const struct attn_view *context,
-                          struct attn_error *error) {
-    struct attn_sdpa_result wanted = {
+static attn_status attend(struct run *run, const struct attn_view *context, struct attn_error *error) {
+    const struct attn_plan *plan = run->plan;
+    struct attn_collecting collecting = {.collect = &plan->wishes[0].collects[0], .tensors = run->collected};
+    struct attn_attending attending = {
+        .dtype = plan->dtype,
+        .sizes = &plan->sizes,
+        .query = run->query,
+        .key = run->key,
+        .value = run->value,
         .output = *context,
-        .weights = per_head_view(run),
-        .logsumexp = per_row_view(run, run->internals[ATTN_INTERNAL_LOGSUMEXP], run->buffers[ATTN_BUFFER_LOGSUMEXP]),
-        .max_score = per_row_view(run, run->internals[ATTN_INTERNAL_MAX_SCORE], NULL)};
-    if (collector != NULL)
-        wanted.sinks[run->plan->collects[0].stage] = (struct attn_block_sink){attn_collector_consume, collector};
-    return attn_sdpa(&run->query, &run->key, &run->value, &run->plan->inputs.options, &wanted, run->execution, error);
-}
-
-static attn_status attend_and_collect(struct run *run, const struct attn_view *context, struct attn_error *error) {
-    if (!attn_plan_needs_blocks(run->plan))
-        return attend(run, NULL, context, error);
-    struct attn_collect_inputs inputs = {
-        .offsets = run->buffers[ATTN_BUFFER_OFFSETS],
-        .key_exists = run->buffers[ATTN_BUFFER_KEY_EXISTS],
-        .value_norms = run->buffers[ATTN_BUFFER_VALUE_NORMS],
-        .output_norms = run->buffers[ATTN_BUFFER_OUTPUT_NORMS],
-        .per_head_is_written = attn_plan_writes_per_head(run->plan),
+        .out_weight = plan->layer.out_weight,
+        .options = &plan->inputs.options,
+        .buffers = run->buffers,
+        .collecting = &collecting,
+        .collecting_count = attn_plan_needs_blocks(collecting.collect) || attn_plan_writes_per_head(collecting.collect),
         .execution = run->execution,
-        .lanes = attn_lane_count(run->execution),
     };
-    struct attn_collector collector;
-    attn_status status = attn_collector_init(&collector, &run->plan->collects[0], &inputs, run->collected);
-    if (status != ATTN_OK)
-        attn_fail(error, status, "", "out of memory");
-    if (status == ATTN_OK)
-        status = attend(run, &collector, context, error);
-    if (status == ATTN_OK)
-        status = attn_collector_finish(&collector, run->execution, error);
-    attn_collector_reset(&collector);
-    return status;
+    memcpy(attending.internals, run->internals, sizeof attending.internals);
+    return attn_plan_attend(&attending, error);
 }
 
 static attn_status project_output(const struct run *run, const struct attn_view *context) {
@@ -390,14 +249,10 @@ static void copy_out(const struct attn_result_tensor *tensor, const struct attn_
     attn_view_convert(from, &to, NULL);
 }
 
-static void copy_all_out(const struct run *run, const struct attn_view *context) {
+static void copy_present_out(const struct run *run) {
     size_t keys = run->plan->sizes.key_length;
     struct attn_view present_key = attn_view_part(&run->key, 2, 0, keys),
                      present_value = attn_view_part(&run->value, 2, 0, keys);
-    copy_out(run->internals[ATTN_INTERNAL_QUERY], &run->query);
-    copy_out(run->internals[ATTN_INTERNAL_KEY], &run->key);
-    copy_out(run->internals[ATTN_INTERNAL_VALUE], &run->value);
-    copy_out(run->internals[ATTN_INTERNAL_CONTEXT], context);
     copy_out(run->present_key, &present_key);
     copy_out(run->present_value, &present_value);
 }
@@ -413,19 +268,15 @@ static void warn(const struct run *run) {
 
 static attn_status run_all(struct run *run, struct attn_error *error) {
     attn_status status;
-    if ((status = take_scratch(run)) != ATTN_OK || (status = prepare_inputs(run)) != ATTN_OK)
-        return attn_fail(error, status, "", "%s", attn_status_name(status));
-    fill_value_norms(run);
-    fill_key_exists(run);
-    fill_offsets(run);
-    if ((status = fill_output_norms(run)) != ATTN_OK)
+    if ((status = attn_plan_take_buffers(run->plan, run->buffers, &run->scratch)) != ATTN_OK ||
+        (status = prepare_inputs(run)) != ATTN_OK)
         return attn_fail(error, status, "", "%s", attn_status_name(status));
     struct attn_view context = context_view(run);
-    if ((status = attend_and_collect(run, &context, error)) != ATTN_OK)
+    if ((status = attend(run, &context, error)) != ATTN_OK)
         return status;
     if ((status = project_output(run, &context)) != ATTN_OK)
         return attn_fail(error, status, "", "%s", attn_status_name(status));
-    copy_all_out(run, &context);
+    copy_present_out(run);
     warn(run);
     return ATTN_OK;
 }

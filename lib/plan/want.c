@@ -61,20 +61,32 @@ static attn_status check_analyses(const struct attn_want *want, const struct att
     return ATTN_OK;
 }
 
-static attn_status check_range(const size_t range[2], size_t length, const char *field, struct attn_error *error) {
+enum { WHERE_TEXT = 48 };
+
+/* " in the decoder stack" where a model has several: what fits one of them may not fit another. */
+static const char *where(const struct attn_want_facts *facts, char text[WHERE_TEXT]) {
+    text[0] = '\0';
+    if (facts->stack != NULL)
+        snprintf(text, WHERE_TEXT, " in the %s stack", facts->stack);
+    return text;
+}
+
+static attn_status check_range(const size_t range[2], size_t length, const struct attn_want_facts *facts,
+                               const char *field, struct attn_error *error) {
+    char text[WHERE_TEXT];
     if (range[0] < range[1] && range[1] <= length)
         return ATTN_OK;
-    return attn_fail(error, ATTN_ERANGE, field, "expected 0 <= start < end <= %zu, found [%zu, %zu]", length, range[0],
-                     range[1]);
+    return attn_fail(error, ATTN_ERANGE, field, "expected 0 <= start < end <= %zu%s, found [%zu, %zu]", length,
+                     where(facts, text), range[0], range[1]);
 }
 
 static attn_status check_ranges(const struct attn_want *want, const struct attn_want_facts *facts,
                                 struct attn_error *error) {
     attn_status status = ATTN_OK;
     if (want->has_query_range)
-        status = check_range(want->query_range, facts->query_length, "query_range", error);
+        status = check_range(want->query_range, facts->query_length, facts, "query_range", error);
     if (status == ATTN_OK && want->has_key_range)
-        status = check_range(want->key_range, facts->columns, "key_range", error);
+        status = check_range(want->key_range, facts->columns, facts, "key_range", error);
     return status;
 }
 
@@ -89,22 +101,25 @@ static attn_status check_selection(const struct attn_want *want, const struct at
     return ATTN_OK;
 }
 
-static attn_status resolve_index(long long index, size_t length, const char *field, size_t *resolved,
-                                 struct attn_error *error) {
+static attn_status resolve_index(long long index, size_t length, const struct attn_want_facts *facts, const char *field,
+                                 size_t *resolved, struct attn_error *error) {
+    char text[WHERE_TEXT];
     long long count = (long long)length;
     if (index < -count || index >= count)
-        return attn_fail(error, ATTN_ERANGE, field, "expected an integer from %lld to %lld, found %lld", -count,
-                         count - 1, index);
+        return attn_fail(error, ATTN_ERANGE, field, "expected an integer from %lld to %lld%s, found %lld", -count,
+                         count - 1, where(facts, text), index);
     *resolved = (size_t)(index < 0 ? index + count : index);
     return ATTN_OK;
 }
 
 /*
- * Resolves a list of indices, NULL being all. `positions` (length) receives each index' place in the list. Every
- * entry is read once, and there are no more entries than indices, since repeats are refused.
+ * Resolves a list of indices, NULL being all. Behind `chosen` (length) stand `length` positions, which receive each
+ * index' place in the list. Every entry is read once, and there are no more entries than indices, since repeats are
+ * refused.
  */
-static attn_status resolve_list(const long long *list, size_t count, size_t length, const char *name, size_t *chosen,
-                                size_t *positions, size_t *chosen_count, struct attn_error *error) {
+static attn_status resolve_list(const long long *list, size_t count, size_t length, const struct attn_want_facts *facts,
+                                const char *name, size_t *chosen, size_t *chosen_count, struct attn_error *error) {
+    size_t *positions = chosen + length;
     char field[64];
     for (size_t i = 0; i < length; i++)
         positions[i] = list == NULL ? i : ATTN_NOT_CHOSEN;
@@ -118,7 +133,7 @@ static attn_status resolve_list(const long long *list, size_t count, size_t leng
     for (size_t i = 0; i < count; i++) {
         size_t index = 0;
         snprintf(field, sizeof field, "%s/%zu", name, i);
-        attn_status status = resolve_index(list[i], length, field, &index, error);
+        attn_status status = resolve_index(list[i], length, facts, field, &index, error);
         if (status != ATTN_OK)
             return status;
         if (positions[index] != ATTN_NOT_CHOSEN)
@@ -129,7 +144,7 @@ static attn_status resolve_list(const long long *list, size_t count, size_t leng
     return ATTN_OK;
 }
 
-static attn_status check_head_weights(struct attn_plan *plan, const struct attn_want *want, size_t chosen,
+static attn_status check_head_weights(struct attn_wishes *wishes, const struct attn_want *want, size_t chosen,
                                       struct attn_error *error) {
     if (!attn_has(want->forms, ATTN_FORM_HEAD_WEIGHTED)) {
         if (want->head_weights == NULL)
@@ -147,11 +162,11 @@ static attn_status check_head_weights(struct attn_plan *plan, const struct attn_
         sum += want->head_weights[i];
     if (!isfinite(sum) || sum == 0)
         return attn_fail(error, ATTN_ERANGE, "head_weights", "expected finite numbers of a sum other than 0");
-    plan->head_weights = malloc(chosen * sizeof(double));
-    if (plan->head_weights == NULL)
+    wishes->head_weights = malloc(chosen * sizeof(double));
+    if (wishes->head_weights == NULL)
         return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
     for (size_t i = 0; i < chosen; i++)
-        plan->head_weights[i] = want->head_weights[i] / sum;
+        wishes->head_weights[i] = want->head_weights[i] / sum;
     return ATTN_OK;
 }
 
@@ -188,7 +203,7 @@ static struct attn_collect collect_of(const struct attn_want *want, const struct
         .key_end = want->has_key_range ? want->key_range[1] : facts->columns,
         .components = want->components,
         .fusion = want->fusion,
-        .stack = -1,
+        .stack = facts->stack_label,
         .layer = -1,
         .head = -1,
     };
@@ -221,11 +236,11 @@ static attn_status take_pair(const struct attn_want *want, const struct attn_wan
                              bool *is_taken, size_t *layer, size_t *head, struct attn_error *error) {
     char field[64];
     snprintf(field, sizeof field, "pairs/%zu/0", i);
-    attn_status status = resolve_index(want->pairs[i][0], facts->layers, field, layer, error);
+    attn_status status = resolve_index(want->pairs[i][0], facts->layers, facts, field, layer, error);
     if (status != ATTN_OK)
         return status;
     snprintf(field, sizeof field, "pairs/%zu/1", i);
-    status = resolve_index(want->pairs[i][1], facts->heads, field, head, error);
+    status = resolve_index(want->pairs[i][1], facts->heads, facts, field, head, error);
     if (status != ATTN_OK)
         return status;
     bool *own = &is_taken[*layer * facts->heads + *head];
@@ -241,8 +256,9 @@ static attn_status take_pair(const struct attn_want *want, const struct attn_wan
  * `centred` (2H - 1) says "not chosen" but in its middle: read from the right place on it is any one head's list of
  * positions.
  */
-static attn_status take_pairs(struct attn_plan *plan, const struct attn_want *want, const struct attn_want_facts *facts,
-                              struct attn_collect base, size_t *lists, struct attn_error *error) {
+static attn_status take_pairs(struct attn_wishes *wishes, const struct attn_want *want,
+                              const struct attn_want_facts *facts, struct attn_collect base, size_t *lists,
+                              struct attn_error *error) {
     size_t *heads = lists, *centred = lists + want->pairs_count, layer = 0;
     bool *is_taken = calloc(facts->layers * facts->heads, sizeof *is_taken);
     if (is_taken == NULL)
@@ -254,7 +270,7 @@ static attn_status take_pairs(struct attn_plan *plan, const struct attn_want *wa
         status = take_pair(want, facts, i, is_taken, &layer, &heads[i], error);
         if (status != ATTN_OK)
             break;
-        struct attn_collect *collect = &plan->collects[i];
+        struct attn_collect *collect = &wishes->collects[i];
         *collect = base;
         collect->layer = (int)layer;
         collect->head = (int)heads[i];
@@ -276,42 +292,42 @@ static attn_status check_pairs_count(const struct attn_want *want, const struct 
     return ATTN_OK;
 }
 
-static attn_status take_collects(struct attn_plan *plan, const struct attn_want *want,
+static attn_status take_collects(struct attn_wishes *wishes, const struct attn_want *want,
                                  const struct attn_want_facts *facts, struct attn_error *error) {
     struct attn_collect base = collect_of(want, facts);
     bool has_pairs = want->pairs != NULL;
-    size_t *heads = plan->head_lists, *positions = heads + facts->heads, *layers = positions + facts->heads;
+    size_t *heads = wishes->head_lists, *positions = heads + facts->heads, *layers = positions + facts->heads;
     size_t chosen = 0, layer_count = 1;
     attn_status status =
-        resolve_list(want->heads, want->heads_count, facts->heads, "heads", heads, positions, &chosen, error);
+        resolve_list(want->heads, want->heads_count, facts->heads, facts, "heads", heads, &chosen, error);
     if (status == ATTN_OK && facts->layers > 0)
-        status = resolve_list(want->layers, want->layers_count, facts->layers, "layers", layers, layers + facts->layers,
-                              &layer_count, error);
+        status =
+            resolve_list(want->layers, want->layers_count, facts->layers, facts, "layers", layers, &layer_count, error);
     size_t width = has_pairs ? 1 : chosen;
-    if (status != ATTN_OK || (status = check_head_weights(plan, want, width, error)) != ATTN_OK ||
+    if (status != ATTN_OK || (status = check_head_weights(wishes, want, width, error)) != ATTN_OK ||
         (status = check_components(want, facts, width, error)) != ATTN_OK)
         return status;
-    base.head_weights = plan->head_weights;
+    base.head_weights = wishes->head_weights;
     set_heads(&base, heads, positions, chosen);
-    plan->across_layers = base;
-    plan->has_across_layers = facts->layers > 0 && (base.forms & ACROSS_LAYERS) != 0;
+    wishes->across_layers = base;
+    wishes->has_across_layers = facts->layers > 0 && (base.forms & ACROSS_LAYERS) != 0;
     if (facts->layers > 0)
         base.forms &= ~ACROSS_LAYERS;
-    plan->collect_count = has_pairs ? want->pairs_count : layer_count;
-    plan->collects = calloc(plan->collect_count, sizeof *plan->collects);
-    if (plan->collects == NULL)
+    wishes->collect_count = has_pairs ? want->pairs_count : layer_count;
+    wishes->collects = calloc(wishes->collect_count, sizeof *wishes->collects);
+    if (wishes->collects == NULL)
         return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
     if (has_pairs)
-        return take_pairs(plan, want, facts, base, layers + 2 * facts->layers, error);
+        return take_pairs(wishes, want, facts, base, layers + 2 * facts->layers, error);
     for (size_t i = 0; i < layer_count; i++) {
-        plan->collects[i] = base;
-        plan->collects[i].layer = facts->layers > 0 ? (int)layers[i] : -1;
+        wishes->collects[i] = base;
+        wishes->collects[i].layer = facts->layers > 0 ? (int)layers[i] : -1;
     }
     return ATTN_OK;
 }
 
-attn_status attn_plan_take_want(struct attn_plan *plan, const struct attn_want *want,
-                                const struct attn_want_facts *facts, struct attn_error *error) {
+attn_status attn_wishes_take(struct attn_wishes *wishes, const struct attn_want *want,
+                             const struct attn_want_facts *facts, struct attn_error *error) {
     attn_status status;
     if (want->internals >> ATTN_INTERNAL_COUNT != 0)
         return attn_fail(error, ATTN_ERANGE, "internals", "expected internals, found an unknown one");
@@ -321,86 +337,20 @@ attn_status attn_plan_take_want(struct attn_plan *plan, const struct attn_want *
         (status = check_ranges(want, facts, error)) != ATTN_OK ||
         (status = check_pairs_count(want, facts, error)) != ATTN_OK)
         return status;
-    plan->head_lists = allocate_lists(facts->heads, facts->layers, want->pairs != NULL ? want->pairs_count : 0);
-    if (plan->head_lists == NULL)
+    wishes->head_lists = allocate_lists(facts->heads, facts->layers, want->pairs != NULL ? want->pairs_count : 0);
+    if (wishes->head_lists == NULL)
         return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
-    status = take_collects(plan, want, facts, error);
-    plan->across_layers.forms &= ACROSS_LAYERS;
-    plan->across_layers.analyses = 0;
+    wishes->layer_count = facts->layers > 0 ? facts->layers : 1;
+    wishes->at_once = 1;
+    status = take_collects(wishes, want, facts, error);
+    wishes->across_layers.forms &= ACROSS_LAYERS;
+    wishes->across_layers.analyses = 0;
     return status;
 }
 
-static bool reserve_specs(struct attn_plan *plan, size_t more) {
-    if (plan->spec_count + more <= plan->spec_capacity)
-        return true;
-    size_t capacity = 2 * (plan->spec_count + more);
-    struct attn_tensor_spec *specs = realloc(plan->specs, capacity * sizeof *specs);
-    if (specs == NULL)
-        return false;
-    plan->specs = specs;
-    plan->spec_capacity = capacity;
-    return true;
-}
-
-struct attn_tensor_spec *attn_plan_add_spec(struct attn_plan *plan) {
-    return reserve_specs(plan, 1) ? &plan->specs[plan->spec_count++] : NULL;
-}
-
-attn_status attn_plan_add_collected(struct attn_plan *plan) {
-    plan->first_collected = plan->spec_count;
-    if (plan->has_across_layers) {
-        if (!reserve_specs(plan, ATTN_COLLECT_TENSORS))
-            return ATTN_ENOMEM;
-        plan->spec_count += attn_collect_specs(&plan->across_layers, plan->specs + plan->spec_count);
-    }
-    for (size_t i = 0; i < plan->collect_count; i++) {
-        if (!reserve_specs(plan, ATTN_COLLECT_TENSORS))
-            return ATTN_ENOMEM;
-        plan->spec_count += attn_collect_specs(&plan->collects[i], plan->specs + plan->spec_count);
-    }
-    return ATTN_OK;
-}
-
-attn_status attn_plan_check_held(size_t elements, size_t max_elements, const char *field, struct attn_error *error) {
-    if (max_elements == 0 || elements <= max_elements)
-        return ATTN_OK;
-    return attn_fail(error, ATTN_ELIMIT, field, "expected at most %zu elements in a tensor, found %zu", max_elements,
-                     elements);
-}
-
-static attn_status check_collectors(struct attn_plan *plan, size_t max_elements, struct attn_error *error) {
-    const size_t layers = plan->is_given && plan->given.weights.rank == 5 ? plan->given.weights.shape[0] : 1;
-    size_t held, bytes = 0, bytes_per_lane = 0;
-    for (size_t i = 0; i < plan->collect_count + (plan->has_across_layers ? 1 : 0); i++) {
-        bool is_across = i == plan->collect_count;
-        const struct attn_collect *collect = is_across ? &plan->across_layers : &plan->collects[i];
-        size_t own, own_per_lane;
-        if (!attn_collect_held(collect, &held) || (is_across && !attn_size_multiply(held, layers, &held)))
-            held = SIZE_MAX;
-        attn_status status = attn_plan_check_held(held, max_elements, "weights", error);
-        if (status != ATTN_OK)
-            return status;
-        attn_collect_memory(collect, &own, &own_per_lane);
-        own *= is_across ? layers : 1;
-        own_per_lane *= is_across ? layers : 1;
-        bytes = own > bytes ? own : bytes;
-        bytes_per_lane = own_per_lane > bytes_per_lane ? own_per_lane : bytes_per_lane;
-    }
-    plan->cost.scratch_bytes += bytes;
-    plan->cost.scratch_bytes_per_lane += bytes_per_lane;
-    return ATTN_OK;
-}
-
-attn_status attn_plan_check_limits(struct attn_plan *plan, size_t max_elements, struct attn_error *error) {
-    for (size_t i = 0; i < plan->spec_count; i++) {
-        size_t elements;
-        if (!attn_spec_elements(&plan->specs[i], &elements))
-            return attn_fail(error, ATTN_ELIMIT, plan->specs[i].field, "expected a tensor that fits memory");
-        attn_status status = attn_plan_check_held(elements, max_elements, plan->specs[i].field, error);
-        if (status != ATTN_OK)
-            return status;
-    }
-    if (!attn_result_size(plan->specs, plan->spec_count, &plan->cost.result_elements, &plan->cost.result_bytes))
-        return attn_fail(error, ATTN_ELIMIT, "query", "expected a result that fits memory");
-    return check_collectors(plan, max_elements, error);
+void attn_wishes_reset(struct attn_wishes *wishes) {
+    free(wishes->collects);
+    free(wishes->head_lists);
+    free(wishes->head_weights);
+    *wishes = (struct attn_wishes){0};
 }

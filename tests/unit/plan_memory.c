@@ -3,6 +3,7 @@
  * nothing is left behind, and the next try is none the worse. The program is linked with --wrap (see the Makefile).
  */
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/fake_model.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -83,18 +84,26 @@ int __wrap_munmap(void *address, size_t bytes) {
 
 struct trial {
     struct attn_inputs inputs;
-    struct attn_given given; /* with weights: in place of inputs */
+    struct attn_given given;               /* with weights: in place of inputs */
+    struct attn_model_inputs model_inputs; /* with ids: likewise */
+    struct attn_model_want model_want;
     struct attn_want want;
     const struct attn_execution *execution;
 };
+
+static attn_status make(const struct trial *trial, struct attn_plan **plan, struct attn_error *error) {
+    if (trial->given.weights.data != NULL)
+        return attn_plan_create_given(plan, &trial->given, &trial->want, error);
+    if (trial->model_inputs.input_ids.data != NULL)
+        return attn_plan_create_model(plan, NULL, &trial->model_inputs, &trial->want, &trial->model_want, error);
+    return attn_plan_create(plan, &trial->inputs, &trial->want, error);
+}
 
 static attn_status live(const struct trial *trial) {
     struct attn_plan *plan;
     struct attn_result *result;
     struct attn_error error;
-    attn_status status = trial->given.weights.data != NULL
-                             ? attn_plan_create_given(&plan, &trial->given, &trial->want, &error)
-                             : attn_plan_create(&plan, &trial->inputs, &trial->want, &error);
+    attn_status status = make(trial, &plan, &error);
     if (status != ATTN_OK)
         return status;
     status = attn_plan_run(plan, trial->execution, &result, &error);
@@ -252,6 +261,33 @@ START_TEST(a_large_result_that_cannot_be_mapped_is_out_of_memory) {
 }
 END_TEST
 
+START_TEST(a_model_ends_well_whichever_allocation_fails) {
+    static const int64_t exist[N * LENGTH] = {1, 1, 1, 1, 1, 1};
+    static const struct attn_execution on_lanes = {.executor = &golden_lanes};
+    const long long pairs[][2] = {{1, 0}, {0, 3}, {1, 2}};
+    struct trial trial = {.want = ATTN_WANT_DEFAULTS, .model_want = {.pooling = ATTN_POOLING_MEAN, .predictions = 2}};
+    fake = (struct fake_model){.is_encoder_decoder = true, .has_head = true, .layers = {2, 2, 2}};
+    trial.model_inputs.input_ids =
+        attn_view_contiguous((void *)(uintptr_t)tokens, ATTN_INT64, 2, (size_t[]){N, LENGTH});
+    trial.model_inputs.decoder_input_ids = trial.model_inputs.input_ids;
+    trial.model_inputs.attention_mask =
+        attn_view_contiguous((void *)(uintptr_t)exist, ATTN_INT64, 2, (size_t[]){N, LENGTH});
+    trial.model_want.stacks = ATTN_BIT(ATTN_STACK_ENCODER) | ATTN_BIT(ATTN_STACK_CROSS);
+    trial.want.forms = all_forms & ~ATTN_BIT(ATTN_FORM_HEAD_WEIGHTED);
+    trial.want.analyses = ATTN_BIT(ATTN_ANALYSIS_COUNT) - 1;
+    trial.want.internals = ATTN_BIT(ATTN_INTERNAL_COUNT) - 1;
+    ck_assert_int_gt(fail_in_turn(&trial), 30);
+    cancel_in_turn(trial);
+    trial.execution = &on_lanes;
+    trial.want.forms &= ~ATTN_BIT(ATTN_FORM_PCA);
+    trial.want.pairs = pairs;
+    trial.want.pairs_count = 3;
+    trial.want.output = false;
+    ck_assert_int_gt(fail_in_turn(&trial), 30);
+    cancel_in_turn(trial);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("plan_memory");
     TCase *cases = tcase_create("out of memory");
@@ -259,6 +295,7 @@ int main(void) {
     tcase_add_test(cases, attention_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, masked_attention_without_weights_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, analyses_of_given_weights_end_well_whichever_allocation_fails);
+    tcase_add_test(cases, a_model_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, a_large_result_that_cannot_be_mapped_is_out_of_memory);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
