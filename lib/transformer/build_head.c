@@ -6,8 +6,9 @@
 
 /* Architectures with a language-model head; one that shares its weight with the embedding leaves no other trace. */
 static bool claims_head(const json_t *config) {
-    static const char *const endings[] = {
-        "ForCausalLM", "LMHeadModel", "ForMaskedLM", "LMHead", "ForPreTraining", "ForConditionalGeneration", "MTModel"};
+    static const char *const endings[] = {"ForCausalLM", "LMHeadModel",     "ForMaskedLM",
+                                          "LMHead",      "ForPreTraining",  "ForConditionalGeneration",
+                                          "MTModel",     "DoubleHeadsModel"};
     const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     const size_t length = name != NULL ? strlen(name) : 0;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)

@@ -57,19 +57,12 @@ static attn_status with_batch(const struct attn_view *view, int rank, const char
     return ATTN_OK;
 }
 
-static long long integer_at(const struct attn_view *view, size_t n, size_t i) {
-    const ptrdiff_t at = (ptrdiff_t)n * view->stride[0] + (ptrdiff_t)i * view->stride[1];
-    if (view->dtype == ATTN_INT64)
-        return ((const int64_t *)view->data)[at];
-    return ((const uint8_t *)view->data)[at];
-}
-
 /* Every entry must be one of 0 .. count-1. */
 static attn_status check_entries(const struct attn_view *view, const struct batch *batch, size_t count,
                                  const char *field, struct attn_error *error) {
     for (size_t n = 0; n < view->shape[0]; n++)
         for (size_t i = 0; i < view->shape[1]; i++) {
-            const long long entry = integer_at(view, n, i);
+            const long long entry = attn_run_integer(view, n, i);
             if (entry >= 0 && (size_t)entry < count)
                 continue;
             char place[80];

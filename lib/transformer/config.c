@@ -104,6 +104,10 @@ attn_status attn_document_read(json_t **document, const char *directory, const c
 }
 
 attn_status attn_config_obey(const json_t *config, const struct attn_family *family, struct attn_error *error) {
+    const json_t *quantized = json_object_get(config, "quantization_config");
+    if (quantized != NULL && !json_is_null(quantized))
+        return attn_config_fail(error, ATTN_ECONFLICT, "quantization_config",
+                                "quantised weights are not computed with here; float32, float16 and bfloat16 are");
     for (const struct attn_family_rule *rule = family->rules; rule != NULL && rule->key != NULL; rule++) {
         const json_t *found = json_object_get(config, rule->key);
         if (found == NULL || json_is_null(found))
@@ -259,7 +263,7 @@ attn_status attn_config_layer_window(const json_t *config, const struct attn_set
     if (attn_setting_size(settings, ATTN_SET_WINDOW) == 0 || !attn_setting_is_on(settings, ATTN_SET_USES_WINDOW))
         return ATTN_OK;
     const json_t *types = json_object_get(config, "layer_types");
-    if (json_is_array(types)) {
+    if (json_is_array(types) && recipe->window != ATTN_WINDOW_ALL) {
         const char *type = json_string_value(json_array_get(types, layer));
         *is_windowed = type != NULL && strcmp(type, "sliding_attention") == 0;
         if (type == NULL || !(*is_windowed || strcmp(type, "full_attention") == 0))

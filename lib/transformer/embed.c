@@ -10,15 +10,8 @@
 
 enum { BLOCK_ROWS = 32 };
 
-static long long integer_at(const struct attn_view *view, size_t n, size_t i) {
-    const ptrdiff_t at = (ptrdiff_t)n * view->stride[0] + (ptrdiff_t)i * view->stride[1];
-    if (view->dtype == ATTN_INT64)
-        return ((const int64_t *)view->data)[at];
-    return ((const uint8_t *)view->data)[at];
-}
-
 static bool takes_part(const struct attn_stack_run *stack, size_t n, size_t i) {
-    return stack->mask.data == NULL || integer_at(&stack->mask, n, i) != 0;
+    return stack->mask.data == NULL || attn_run_integer(&stack->mask, n, i) != 0;
 }
 
 struct embedding {
@@ -70,7 +63,7 @@ static size_t position_row(const struct attn_stack_run *stack, size_t i, size_t 
 static bool token_counts(const struct attn_stack_run *stack, size_t n, size_t i) {
     if (stack->stack->position_kind == ATTN_POSITIONS_UNMASKED)
         return takes_part(stack, n, i);
-    return stack->ids.data == NULL || integer_at(&stack->ids, n, i) != stack->stack->pad;
+    return stack->ids.data == NULL || attn_run_integer(&stack->ids, n, i) != stack->stack->pad;
 }
 
 static void add_positions(const struct attn_run *run, const struct attn_stack_run *stack, size_t n, void *rows,
@@ -96,7 +89,7 @@ static void embed_rows(void *context, size_t begin, size_t end, size_t lane) {
         const size_t n = row / stack->length, i = row % stack->length;
         void *to = attn_run_at(run, rows, row, of->embedding, 0);
         if (stack->ids.data != NULL) {
-            copy_row(run, &of->tokens, (size_t)integer_at(&stack->ids, n, i), to);
+            copy_row(run, &of->tokens, (size_t)attn_run_integer(&stack->ids, n, i), to);
         } else {
             const struct attn_view item = attn_view_part(&stack->embeds, 0, n, 1);
             const struct attn_view line = {.data = item.data,
@@ -109,7 +102,8 @@ static void embed_rows(void *context, size_t begin, size_t end, size_t lane) {
         if (of->embedding_scale != 1 && (stack->ids.data != NULL || of->scales_given))
             attn_row_scale(run->dtype, to, of->embedding_scale, of->embedding);
         if (of->type_table.data != NULL)
-            add_row(run, &of->type_table, stack->types.data != NULL ? (size_t)integer_at(&stack->types, n, i) : 0, to);
+            add_row(run, &of->type_table, stack->types.data != NULL ? (size_t)attn_run_integer(&stack->types, n, i) : 0,
+                    to);
     }
 }
 

@@ -251,6 +251,21 @@ static const struct attn_stack_recipe gpt_oss_stack = {
 };
 static const struct attn_family gpt_oss = {LLAMA_FAMILY(gpt_oss)};
 
+static const struct attn_family_key starcoder2_keys[] = {
+    {ATTN_SET_KV_HEADS, "num_key_value_heads", ATTN_ABSENT}, {ATTN_SET_HEAD_DIM, "head_dim", ATTN_ABSENT},
+    {ATTN_SET_NORM_EPSILON, "norm_epsilon", 1e-5},           {ATTN_SET_ATTENTION_BIAS, "use_bias", 1},
+    {ATTN_SET_WINDOW, "sliding_window", ATTN_ABSENT},        {0},
+};
+static const struct attn_stack_recipe starcoder2_stack = {
+    .flags = ATTN_STACK_CAUSAL,
+    .window = ATTN_WINDOW_ALL,
+    .rope = {.style = ATTN_ROPE_HALVES, .theta = 10000},
+    .tensors = {LLAMA_ATTENTION(BY_CONFIG, BY_CONFIG),
+                LLAMA_NORMS, [ATTN_ROLE_FFN_UP] = {"layers.#.mlp.c_fc", BY_CONFIG},
+                [ATTN_ROLE_FFN_DOWN] = {"layers.#.mlp.c_proj", BY_CONFIG}},
+};
+static const struct attn_family starcoder2 = {LLAMA_FAMILY(starcoder2)};
+
 const struct attn_family *const attn_families_decoders[] = {
-    &gpt2, &gpt_neox, &opt, &llama, &mistral, &qwen2, &qwen3, &gemma2, &gpt_oss, NULL,
+    &gpt2, &gpt_neox, &opt, &llama, &mistral, &qwen2, &qwen3, &gemma2, &gpt_oss, &starcoder2, NULL,
 };

@@ -50,6 +50,13 @@ static attn_status read_number(const struct source *source, const char *key, con
     return attn_config_fail(error, ATTN_ERANGE, is_own ? source->name : top_key, "%s: expected a number above 0", key);
 }
 
+/* Windowed layers with a rotation of their own, in a family whose layers share one. */
+static bool is_split(const json_t *config) {
+    const json_t *own = json_object_get(config, "rope_parameters");
+    const json_t *full = json_object_get(own, "full_attention"), *local = json_object_get(own, "sliding_attention");
+    return json_is_object(full) && json_is_object(local) && !json_equal(full, local);
+}
+
 static attn_status read_type(struct attn_rope *rope, const struct source *source, const struct attn_rope_recipe *recipe,
                              struct attn_error *error) {
     const json_t *found = json_object_get(source->own, "rope_type");
@@ -147,6 +154,9 @@ attn_status attn_rope_read(struct attn_rope *rope, const json_t *config, const s
     *rope = (struct attn_rope){.attention_factor = 1, .factor = 1, .is_paired = recipe->style == ATTN_ROPE_PAIRS};
     if (recipe->style == ATTN_ROPE_NONE)
         return ATTN_OK;
+    if (recipe->local_theta == 0 && is_split(config))
+        return attn_config_fail(error, ATTN_ECONFLICT, "rope_parameters",
+                                "one rotation for all layers is computed in this family");
     const struct source source = find_source(config, is_windowed);
     const bool is_local = is_windowed && recipe->local_theta > 0;
     const char *theta_key = recipe->theta_key != NULL ? recipe->theta_key : "rope_theta";

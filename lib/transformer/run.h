@@ -9,6 +9,8 @@
 #include "lib/transformer/forward.h"
 #include "lib/transformer/model.h"
 
+#include <string.h>
+
 /** Places in the run's one allocation. Rows are N * L of them, contiguous. */
 struct attn_activations {
     void *embedded;    /**< (rows, embedding), where a projection follows */
@@ -101,7 +103,17 @@ static inline void *attn_run_at(const struct attn_run *run, void *rows, size_t r
     return (char *)rows + (row * width + column) * run->bytes;
 }
 
-/** Whose head is `output`. */
+/** @return entry (n, i) of ids or of a mask; caller's buffers need not be aligned. */
+static inline long long attn_run_integer(const struct attn_view *view, size_t n, size_t i) {
+    const ptrdiff_t at = (ptrdiff_t)n * view->stride[0] + (ptrdiff_t)i * view->stride[1];
+    if (view->dtype != ATTN_INT64)
+        return ((const uint8_t *)view->data)[at];
+    int64_t entry;
+    memcpy(&entry, (const char *)view->data + at * (ptrdiff_t)sizeof entry, sizeof entry);
+    return entry;
+}
+
+/** Whose last hidden state is `output`. */
 static inline struct attn_stack_run *attn_run_main(struct attn_run *run) {
     return run->decoder.stack != NULL ? &run->decoder : &run->encoder;
 }

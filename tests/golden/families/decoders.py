@@ -83,6 +83,11 @@ def windows():
                  attn_logit_softcapping=4.0, final_logit_softcapping=6.0)
     yield Model("gemma2", hf.Gemma2ForCausalLM, hf.Gemma2Config(**gemma), text(32, 0, causal=True) + [long(14)],
                 seed=45)
+    yield Model("starcoder2", hf.Starcoder2ForCausalLM, hf.Starcoder2Config(
+        **dict(SMALL, intermediate_size=40), sliding_window=6), text(32, 0, causal=True) + [long(15)], seed=48)
+    yield Model("starcoder2_base", hf.Starcoder2Model, hf.Starcoder2Config(
+        **dict(SMALL, intermediate_size=40), use_bias=False, hidden_act="gelu"), [uneven(0)], dtype=torch.bfloat16,
+        seed=49)
     sinks = dict(SMALL, head_dim=8, sliding_window=5, num_local_experts=4, num_experts_per_tok=2)
     sinks["intermediate_size"] = 20
     yield Model("gpt_oss", hf.GptOssForCausalLM, hf.GptOssConfig(**sinks, rope_parameters=rope(
