@@ -89,7 +89,7 @@ static void check_values(const struct attn_row_kernels *kernels, attn_dtype dtyp
                 const long double x = get(before, dtype, i), wanted = expected((attn_activation)a, x);
                 const long double found = get(after, dtype, i);
                 const long double tolerance = fabsl(wanted) * ulp * (4 + tail_ulps((attn_activation)a, x));
-                ck_assert_msg(fabsl(found - wanted) <= tolerance + 128 * least,
+                ck_assert_msg(fabsl(found - wanted) <= tolerance + 2 * (1 + fabsl(x)) * least,
                               "activation %d, dtype %d of %.17Lg: %.17Lg, not %.17Lg, %.3Lg ulp", a, (int)dtype, x,
                               found, wanted, fabsl(found - wanted) / (fabsl(wanted) * ulp));
             }
