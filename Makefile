@@ -119,18 +119,25 @@ $(BUILD)/bench/attn_shim.so: bench/attn_shim.c $(BUILD)/libattn.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -shared $^ -o $@ $(LDFLAGS) $(LIB_LIBS)
 
+$(BUILD)/bench/models_shim.so: bench/models_shim.c $(BUILD)/libattn.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -shared $^ -o $@ $(LDFLAGS) $(LIB_LIBS) -lpthread
+
 $(BUILD)/bench/bare_mhd: bench/peers/bare_mhd.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@ $(shell pkg-config --libs libmicrohttpd)
 
-.PHONY: bench bench-library bench-server
+.PHONY: bench bench-library bench-models bench-server
 bench: ## Benchmarks beside the peers, written into docs/benchmarks.md (BENCH_PYTHON: a python that has the peers)
 	-$(MAKE) bench-library
+	-$(MAKE) bench-models
 	-$(MAKE) bench-codec
 	-$(MAKE) bench-server
 	$(BENCH_PYTHON) bench/render.py
 bench-library: $(BUILD)/bench/attn_shim.so
 	$(BENCH_PYTHON) bench/library.py
+bench-models: $(BUILD)/bench/models_shim.so ## Whole models beside transformers, every layer's weights per head
+	$(BENCH_PYTHON) bench/models.py
 bench-server: all $(BUILD)/bench/bare_mhd
 	$(BENCH_PYTHON) bench/server.py
 

@@ -7,7 +7,7 @@ import re
 import sys
 
 MARKS = ("<!-- figures: begin -->", "<!-- figures: end -->")
-SOURCES = ("library", "codec", "server")
+SOURCES = ("library", "models", "codec", "server")
 
 
 def met(row):
