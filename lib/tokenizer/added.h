@@ -11,11 +11,17 @@ struct attn_added_token {
     bool single_word, lstrip, rstrip, is_normalized, special;
 };
 
-/** A tree of bytes; see added_tree.c. */
+/** A tree of bytes. */
+struct attn_added_node {
+    uint32_t child, sibling; /**< indices; 0: none */
+    int32_t id;              /**< of the token that ends here; -1: none does */
+    unsigned char byte;
+};
+
 struct attn_added_tree {
-    struct attn_added_node *nodes;
-    size_t count;
-    bool starts[256]; /**< bytes that a token begins with */
+    struct attn_added_node *nodes; /**< the first is the root */
+    size_t count, capacity;
+    uint32_t roots[256]; /**< nodes of tokens' first bytes */
 };
 
 struct attn_added {
@@ -23,6 +29,8 @@ struct attn_added {
     size_t count;
     struct attn_added_tree plain, normalized; /**< looked for before and after normalisation */
     struct attn_vocabulary by_content;        /**< ids */
+    uint32_t *by_id;                          /**< 1 + index into tokens */
+    size_t id_count;
 };
 
 /** Reads the array of added tokens. Ids are given as the tokenizers package gives them: the model's, else the next. */

@@ -63,6 +63,9 @@ struct attn_cuts {
     size_t count, capacity;
 };
 
+/** @return false without memory. */
+bool attn_cuts_push(struct attn_cuts *cuts, const struct attn_cut *cut);
+
 /** One text on its way through a model. */
 struct attn_run {
     struct attn_pieces pieces;
@@ -102,7 +105,7 @@ attn_status attn_model_read(struct attn_reader *reader, const json_t *json, stru
 /* Post-processors: rows in post_processors.c. */
 
 /** Tokens of each text, and what post-processors made of them, in order. */
-enum { ATTN_SEGMENTS = 256 };
+enum { ATTN_SEGMENTS = 64 };
 struct attn_segments {
     struct attn_cuts entries[ATTN_SEGMENTS];
     size_t count;

@@ -215,6 +215,13 @@ attn_status attn_pieces_split_at(struct attn_pieces *pieces, bool (*is_delimiter
     return attn_pieces_split(pieces, find_delimiters, &delimiter, behavior, false, error);
 }
 
+void attn_pieces_swap(struct attn_pieces *pieces) {
+    struct attn_text text = pieces->text;
+    pieces->text = pieces->next;
+    pieces->next = text;
+    swap_lists(pieces);
+}
+
 attn_status attn_pieces_rewrite(struct attn_pieces *pieces, attn_rewrite_function rewrite, const void *data,
                                 struct attn_error *error) {
     pieces->next.length = 0;
@@ -228,9 +235,6 @@ attn_status attn_pieces_rewrite(struct attn_pieces *pieces, attn_rewrite_functio
         if (!done || !attn_piece_push(&pieces->next_list, &piece))
             return attn_fail(error, ATTN_ENOMEM, "text", "no memory for the pieces of the text");
     }
-    struct attn_text text = pieces->text;
-    pieces->text = pieces->next;
-    pieces->next = text;
-    swap_lists(pieces);
+    attn_pieces_swap(pieces);
     return ATTN_OK;
 }

@@ -71,6 +71,9 @@ attn_status attn_pieces_split(struct attn_pieces *pieces, attn_find_function fin
 attn_status attn_pieces_split_at(struct attn_pieces *pieces, bool (*is_delimiter)(uint32_t code_point),
                                  enum attn_split_behavior behavior, struct attn_error *error);
 
+/** next and next_list, once they are written, become text and list. */
+void attn_pieces_swap(struct attn_pieces *pieces);
+
 /** Appends the piece, rewritten, to `out`. @return false without memory. */
 typedef bool (*attn_rewrite_function)(const void *data, const struct attn_slice *piece, struct attn_text *out);
 

@@ -1,5 +1,10 @@
 #include "lib/tokenizer/regex_syntax.h"
 
+#include "lib/tokenizer/parts.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdio.h>
 #include <string.h>
 
 struct translation {
@@ -7,36 +12,81 @@ struct translation {
     const char *key;
     struct attn_string source;
     size_t at; /* in source */
-    char *out;
-    size_t length;
+    struct attn_tokens out;
+    bool has_memory;
     int class_depth; /* 1 in [...] */
 };
 
-/* What an escape becomes outside and within a class; NULL: it cannot be said. The word class is that of
- * Oniguruma 6.9: letters, marks, decimal digits, connectors, and six characters of Latin-1. */
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#include "lib/tokenizer/regex_classes.inc"
+
+/* Oniguruma's words: letters, marks, decimal digits, connectors; outside classes six characters of Latin-1 too. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" MORE_w
+#define OUTER_WORD WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
+/* What an escape becomes outside and within a class; NULL: it cannot be said. */
 static const struct escape {
     char letter;
     const char *outside, *within;
 } escapes[] = {
     {'s', "\\p{White_Space}", "\\p{White_Space}"},
     {'S', "\\P{White_Space}", "\\P{White_Space}"},
-    {'w', "[" WORD "]", WORD},
-    {'W', "[^" WORD "]", NULL},
+    {'w', "[" OUTER_WORD "]", WORD},
+    {'W', "[^" OUTER_WORD "]", NULL},
     {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
     {'H', "[^0-9a-fA-F]", NULL},
 };
-enum { LONGEST_ESCAPE = 96 };
+
+/* Categories with the characters that newer versions of Unicode added. */
+static const struct category {
+    const char *name, *more;
+} categories[] = {
+    {"L", MORE_L},   {"Lu", MORE_Lu}, {"Ll", MORE_Ll}, {"Lt", MORE_Lt}, {"Lm", MORE_Lm}, {"Lo", MORE_Lo}, {"M", MORE_M},
+    {"Mn", MORE_Mn}, {"Mc", MORE_Mc}, {"N", MORE_N},   {"Nd", MORE_Nd}, {"Nl", MORE_Nl}, {"No", MORE_No}, {"P", MORE_P},
+    {"Po", MORE_Po}, {"S", MORE_S},   {"Sc", MORE_Sc}, {"Sm", MORE_Sm}, {"So", MORE_So},
+};
 
 static void put(struct translation *translation, const char *bytes, size_t length) {
-    memcpy(translation->out + translation->length, bytes, length);
-    translation->length += length;
+    if (!attn_tokens_put(&translation->out, bytes, length))
+        translation->has_memory = false;
+}
+
+static void put_text(struct translation *translation, const char *text) {
+    put(translation, text, strlen(text));
 }
 
 /* @return the length of "{…}" at bytes; 0 where there is none. */
 static size_t braces(const char *bytes, size_t left) {
     const char *end = left > 0 && bytes[0] == '{' ? memchr(bytes, '}', left) : NULL;
     return end != NULL ? (size_t)(end - bytes) + 1 : 0;
+}
+
+/* PCRE2 takes a script's name for all that is written in it; Oniguruma, for what is of that script alone. */
+static bool is_script(const char *name, size_t length) {
+    char pattern[64];
+    int number;
+    PCRE2_SIZE offset;
+    snprintf(pattern, sizeof pattern, "\\p{sc:%.*s}", length < 40 ? (int)length : 0, name);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &number, &offset, NULL);
+    pcre2_code_free(code);
+    return code != NULL;
+}
+
+static void put_property(struct translation *translation, bool is_negated, const char *name, size_t length) {
+    const char *more = "";
+    for (size_t i = 0; i < sizeof categories / sizeof *categories; i++) {
+        if (strlen(categories[i].name) == length && memcmp(categories[i].name, name, length) == 0)
+            more = categories[i].more;
+    }
+    bool is_class = *more != '\0' && translation->class_depth == 0;
+    if (is_class)
+        put_text(translation, is_negated ? "[^" : "[");
+    put_text(translation, is_negated && !is_class ? "\\P{" : "\\p{");
+    put_text(translation, length > 2 && is_script(name, length) ? "sc:" : "");
+    put(translation, name, length);
+    put_text(translation, "}");
+    if (is_class || !is_negated) /* a negated category within a class stays as PCRE2 knows it */
+        put_text(translation, more);
+    put_text(translation, is_class ? "]" : "");
 }
 
 static attn_status translate_escape(struct translation *translation) {
@@ -51,12 +101,15 @@ static attn_status translate_escape(struct translation *translation) {
         const char *text = translation->class_depth > 0 ? escapes[i].within : escapes[i].outside;
         if (text == NULL)
             return attn_reader_fail(translation->reader, translation->key, "\\%c in a class is not taken", bytes[1]);
-        put(translation, text, strlen(text));
+        put_text(translation, text);
         return ATTN_OK;
     }
-    size_t length = 2 + (strchr("pPx", bytes[1]) != NULL ? braces(bytes + 2, left - 2) : 0);
-    put(translation, bytes, length);
-    translation->at += length - 2;
+    size_t length = strchr("pPx", bytes[1]) != NULL ? braces(bytes + 2, left - 2) : 0;
+    translation->at += length;
+    if (length > 0 && bytes[1] != 'x')
+        put_property(translation, bytes[1] == 'P', bytes + 3, length - 2);
+    else
+        put(translation, bytes, 2 + length);
     return ATTN_OK;
 }
 
@@ -118,10 +171,7 @@ static attn_status translate_outside(struct translation *translation) {
 
 attn_status attn_regex_translate(struct attn_reader *reader, const char *key, struct attn_string source,
                                  struct attn_string *pattern) {
-    struct translation translation = {.reader = reader, .key = key, .source = source};
-    translation.out = attn_pool_take(reader->pool, source.length + 1, LONGEST_ESCAPE);
-    if (translation.out == NULL)
-        return attn_reader_no_memory(reader);
+    struct translation translation = {.reader = reader, .key = key, .source = source, .has_memory = true};
     attn_status status = ATTN_OK;
     while (status == ATTN_OK && translation.at < source.length) {
         if (source.bytes[translation.at] == '\\')
@@ -131,6 +181,10 @@ attn_status attn_regex_translate(struct attn_reader *reader, const char *key, st
         else
             status = translate_outside(&translation);
     }
-    *pattern = (struct attn_string){translation.out, translation.length};
+    pattern->length = translation.out.length;
+    pattern->bytes = attn_pool_copy(reader->pool, translation.out.bytes, translation.out.length);
+    attn_tokens_reset(&translation.out);
+    if (status == ATTN_OK && (!translation.has_memory || pattern->bytes == NULL))
+        status = attn_reader_no_memory(reader);
     return status;
 }

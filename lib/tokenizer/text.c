@@ -14,7 +14,7 @@ void attn_text_reset(struct attn_text *text) {
 /* Kept out of line: the check before it is in every loop. */
 static __attribute__((noinline)) bool grow(struct attn_text *text, size_t more) {
     size_t wanted;
-    if (__builtin_add_overflow(text->length, more, &wanted) || wanted > SIZE_MAX / 2 / sizeof *text->origins)
+    if (__builtin_add_overflow(text->length, more, &wanted) || wanted > ATTN_TEXT_LIMIT)
         return false;
     size_t capacity = text->capacity < 256 ? 256 : text->capacity;
     while (capacity < wanted)

@@ -18,12 +18,23 @@ struct attn_tokenizer {
 
     bool is_byte_level;  /**< set by the readers of ByteLevel: tokens read as bytes */
     uint32_t space_sign; /**< set by the readers of Metaspace and the like: the character that reads as a space; 0 */
-    struct attn_string *texts; /**< by id: how tokens read; bytes NULL where there is none */
+    struct attn_string *tokens; /**< by id: as the vocabulary has them; bytes is NULL where there is none */
+    struct attn_string *texts;  /**< by id: how they read */
+    bool *specials;             /**< by id: left out by attn_tokenizer_decode if that is asked for */
     size_t id_count;
 };
 
+/** Reads the file of a directory. @param bytes receives malloc'ed bytes, a NUL behind them; NULL where it is missing */
+attn_status attn_file_read(struct attn_reader *reader, const char *directory, const char *name, char **bytes,
+                           size_t *length);
+/** Parses JSON; reader->path is the file's name. */
+attn_status attn_json_parse(struct attn_reader *reader, const char *bytes, size_t length, json_t **json);
+
+
 /** Reads a parsed tokenizer.json into a tokenizer of zeros; reader->path is the file's name. */
 attn_status attn_tokenizer_read_json(struct attn_reader *reader, const json_t *json);
+/** @return how a token of an encoding reads. */
+struct attn_string attn_tokenizer_cut_text(const struct attn_tokenizer *tokenizer, const struct attn_cut *cut);
 /** To be called when all parts are there: makes tables of what was read. */
 attn_status attn_tokenizer_finish(struct attn_reader *reader);
 

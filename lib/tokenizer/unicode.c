@@ -35,17 +35,13 @@ size_t attn_utf8_write(char *text, uint32_t code_point) {
     return 4;
 }
 
-/* @return the length of the character at text, 0 where there is none; Unicode 15, table 3-7. */
-static size_t valid_character(const unsigned char *text, size_t length) {
+/*
+ * Walks over the character at text as far as it is well-formed; Unicode 15, table 3-7.
+ * @return the bytes walked over; *is_whole tells whether they are a character
+ */
+static size_t walk_character(const unsigned char *text, size_t length, bool *is_whole) {
     unsigned char first = text[0], low = 0x80, high = 0xbf;
-    if (first < 0x80)
-        return 1;
-    size_t size = first >= 0xc2 && first < 0xe0   ? 2
-                  : first >= 0xe0 && first < 0xf0 ? 3
-                  : first >= 0xf0 && first < 0xf5 ? 4
-                                                  : 0;
-    if (size == 0 || size > length)
-        return 0;
+    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
     if (first == 0xe0)
         low = 0xa0;
     if (first == 0xed)
@@ -54,22 +50,30 @@ static size_t valid_character(const unsigned char *text, size_t length) {
         low = 0x90;
     if (first == 0xf4)
         high = 0x8f;
-    if (text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < size; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
+    size_t at = 1;
+    while (at < size && at < length && text[at] >= low && text[at] <= high) {
+        low = 0x80;
+        high = 0xbf;
+        at++;
     }
-    return size;
+    *is_whole = at == size;
+    return at;
+}
+
+size_t attn_utf8_bad_size(const char *text, size_t length) {
+    bool is_whole;
+    return walk_character((const unsigned char *)text, length, &is_whole);
 }
 
 size_t attn_utf8_valid(const char *text, size_t length) {
-    size_t at = 0, size = 1;
-    while (at < length && size > 0) {
-        size = valid_character((const unsigned char *)text + at, length - at);
+    bool is_whole = true;
+    for (size_t at = 0; at < length;) {
+        size_t size = walk_character((const unsigned char *)text + at, length - at, &is_whole);
+        if (!is_whole)
+            return at;
         at += size;
     }
-    return at;
+    return length;
 }
 
 size_t attn_utf8_size_before(const char *text, size_t at) {
@@ -132,6 +136,18 @@ bool attn_is_nonspacing_mark(uint32_t code_point) {
 
 bool attn_is_combining_mark(uint32_t code_point) {
     return code_point >= combining_mark[0].first && IS_IN(combining_mark, code_point);
+}
+
+bool attn_is_regex_letter(uint32_t code_point) {
+    if (code_point < 0x80)
+        return (code_point | 0x20) >= 'a' && (code_point | 0x20) <= 'z';
+    return IS_IN(regex_letter, code_point);
+}
+
+bool attn_is_regex_number(uint32_t code_point) {
+    if (code_point < 0x80)
+        return code_point >= '0' && code_point <= '9';
+    return IS_IN(regex_number, code_point);
 }
 
 bool attn_is_later(uint32_t code_point) {

@@ -37,6 +37,9 @@ size_t attn_utf8_write(char *text, uint32_t code_point);
 /** @return the bytes that are valid UTF-8 from the start; `length` if all are. */
 size_t attn_utf8_valid(const char *text, size_t length);
 
+/** @return the bytes, at least 1, at `text` that one U+FFFD stands for; they are no UTF-8. Unicode 15, section 3.9. */
+size_t attn_utf8_bad_size(const char *text, size_t length);
+
 /** @return the bytes of the character before `at`, which is not 0, in valid UTF-8. */
 size_t attn_utf8_size_before(const char *text, size_t at);
 
@@ -47,6 +50,9 @@ bool attn_is_numeric(uint32_t code_point);         /**< N* */
 bool attn_is_other(uint32_t code_point);           /**< what BERT's clean_text drops */
 bool attn_is_nonspacing_mark(uint32_t code_point); /**< what BERT's strip_accents drops */
 bool attn_is_combining_mark(uint32_t code_point);  /**< M* */
+
+bool attn_is_regex_letter(uint32_t code_point); /**< \p{L} in regular expressions */
+bool attn_is_regex_number(uint32_t code_point); /**< \p{N} in regular expressions */
 
 /** Whether newer versions of Unicode decompose or combine a character that the package leaves alone. */
 bool attn_is_later(uint32_t code_point);

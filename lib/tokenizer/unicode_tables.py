@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes unicode_tables.inc: properties of characters as the tokenizers package has them, asked of it one by one.
+"""Makes unicode_tables.inc and regex_classes.inc: properties of characters as the tokenizers package has them, asked of it one by one.
 
 The package joins several sources of different versions of Unicode, so that no library's tables equal it.
 Run it from the project's root: python3 lib/tokenizer/unicode_tables.py (tokenizers 0.23.3)."""
@@ -7,7 +7,7 @@ import pathlib
 import unicodedata
 
 import tokenizers
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CHARACTERS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
@@ -18,6 +18,12 @@ def dropped(normalizer, before=""):
 
 def cut(pre_tokenizer, pieces):
     return [c for c in CHARACTERS if len(pre_tokenizer.pre_tokenize_str("a" + chr(c) + "a")) == pieces]
+
+
+def matched(regex):
+    """What a class of the package's library of regular expressions holds."""
+    pre_tokenizer = pre_tokenizers.Split(Regex(regex), "removed")
+    return [c for c in CHARACTERS if not pre_tokenizer.pre_tokenize_str(chr(c))]
 
 
 def bert(**options):
@@ -39,6 +45,32 @@ def later():
     return [c for c in CHARACTERS
             if any(n.normalize_str(chr(c)) == chr(c) != unicodedata.normalize(f, chr(c)) for f, n in forms)
             or combines_unlike(c)]
+
+
+CLASSES = ["L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "N", "Nd", "Nl", "No", "P", "Po", "S", "Sc", "Sm", "So"]
+
+
+def in_class(c, name):
+    return unicodedata.category(chr(c)).startswith(name)
+
+
+def is_word(c):
+    category = unicodedata.category(chr(c))
+    circled = 0x24B6 <= c <= 0x24E9 or any(f <= c <= f + 25 for f in (0x1F130, 0x1F150, 0x1F170))
+    return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or circled
+
+
+def write_regex_classes(path):
+    """Characters that the package's library of regular expressions knows and unicodedata's (and PCRE2's) does not."""
+    out = [f"/* Made by unicode_tables.py with tokenizers {tokenizers.__version__}; do not edit. */"]
+    missing = {name: [c for c in matched(rf"\p{{{name}}}") if not in_class(c, name)] for name in CLASSES}
+    missing["w"] = [c for c in matched(r"[\w]") if not is_word(c)]
+    for name, characters in missing.items():
+        out.append(f"#define MORE_{name} \\")
+        text = [rf'"\\x{{{first:x}}}-\\x{{{last:x}}}"' for first, last in ranges(characters)] or ['""']
+        lines = [" ".join(text[i:i + 5]) for i in range(0, len(text), 5)]
+        out += ["    " + line + " \\" for line in lines[:-1]] + ["    " + lines[-1]]
+    path.write_text("\n".join(out) + "\n")
 
 
 def ranges(characters):
@@ -87,6 +119,8 @@ def main():
         "punctuation": cut(pre_tokenizers.Punctuation(), 3),
         "numeric": cut(pre_tokenizers.Digits(individual_digits=True), 3),
         "word": cut(pre_tokenizers.Whitespace(), 1),
+        "regex_letter": matched(r"\p{L}"),
+        "regex_number": matched(r"\p{N}"),
         "later": later(),
     }
     out = [f"/* Made by unicode_tables.py with tokenizers {tokenizers.__version__}; do not edit. */"]
@@ -95,7 +129,9 @@ def main():
     write(out, "case_run", "case_runs", case_runs(), 2)
     doubles = [c for c in CHARACTERS if len(normalizers.Lowercase().normalize_str(chr(c))) != 1]
     assert doubles == [0x130], doubles
-    pathlib.Path(__file__).with_suffix(".inc").write_text("\n".join(out) + "\n")
+    path = pathlib.Path(__file__)
+    path.with_suffix(".inc").write_text("\n".join(out) + "\n")
+    write_regex_classes(path.with_name("regex_classes.inc"))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ bool attn_vocabulary_finish(struct attn_pool *pool, struct attn_vocabulary *voca
         if ((size_t)vocabulary->entries[i].id >= id_count)
             id_count = (size_t)vocabulary->entries[i].id + 1;
     }
+    if (id_count > ATTN_VOCABULARY_DENSE && id_count / 16 > vocabulary->count)
+        return false;
     vocabulary->by_id = attn_pool_take(pool, id_count, sizeof *vocabulary->by_id);
     vocabulary->id_count = id_count;
     if (vocabulary->by_id == NULL)
@@ -89,7 +91,9 @@ attn_status attn_vocabulary_read(struct attn_reader *reader, const json_t *objec
             return status;
     }
     attn_reader_leave(reader, length);
-    return attn_vocabulary_finish(reader->pool, vocabulary) ? ATTN_OK : attn_reader_no_memory(reader);
+    if (attn_vocabulary_finish(reader->pool, vocabulary))
+        return ATTN_OK;
+    return attn_reader_fail(reader, key, "ids are too large for so few tokens, or there is no memory for them");
 }
 
 int32_t attn_vocabulary_id_hashed(const struct attn_vocabulary *vocabulary, uint32_t hash, struct attn_string head,

@@ -5,8 +5,8 @@
 #include "lib/tokenizer/pool.h"
 #include "lib/tokenizer/reader.h"
 
-/** Ids are below it. */
-enum { ATTN_VOCABULARY_LIMIT = 1 << 24 };
+/** Ids are below the limit; larger ones than `dense` take at least one token for each 16. */
+enum { ATTN_VOCABULARY_LIMIT = 1 << 24, ATTN_VOCABULARY_DENSE = 1 << 20 };
 
 struct attn_vocabulary_entry {
     struct attn_string text; /**< a NUL behind it */
@@ -40,7 +40,7 @@ static inline uint32_t attn_hash(uint32_t hash, const char *bytes, size_t length
 bool attn_vocabulary_reserve(struct attn_pool *pool, struct attn_vocabulary *vocabulary, size_t capacity);
 /** Adds a text, which must stay; a text that is there gets the new id. @return false if there is no room. */
 bool attn_vocabulary_add(struct attn_vocabulary *vocabulary, struct attn_string text, int32_t id);
-/** Makes by_id; to be called when all are added. @return false without memory. */
+/** Makes by_id; to be called when all are added. @return false without memory, or for ids that are too sparse. */
 bool attn_vocabulary_finish(struct attn_pool *pool, struct attn_vocabulary *vocabulary);
 /** Reads {"text": id, …}, and finishes. */
 attn_status attn_vocabulary_read(struct attn_reader *reader, const json_t *object, const char *key,
