@@ -58,17 +58,20 @@ bool attn_model_vector(struct attn_model *model, struct attn_vector *vector, con
     return attn_view_convert(&flat, &singles, NULL) == ATTN_OK && attn_view_convert(&flat, &doubles, NULL) == ATTN_OK;
 }
 
-static attn_status find_family(const json_t *config, const struct attn_family **family, struct attn_error *error) {
+/* @return NULL, with the reason in *error (ATTN_ECONFLICT), where the family is not known. */
+static const struct attn_family *find_family(const json_t *config, struct attn_error *error) {
     const char *type = json_string_value(json_object_get(config, "model_type"));
-    if (type != NULL && (*family = attn_family_find(type)) != NULL)
-        return ATTN_OK;
+    const struct attn_family *family = type != NULL ? attn_family_find(type) : NULL;
+    if (family != NULL)
+        return family;
     char known[300] = "";
     size_t used = 0;
     const char *name;
     for (size_t i = 0; (name = attn_model_family(i)) != NULL && used + strlen(name) + 3 < sizeof known; i++)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", name);
-    return attn_config_fail(error, ATTN_ECONFLICT, "model_type", "%.60s%s is not known; known are %s",
-                            type != NULL ? type : "", type != NULL ? "" : "a model without one", known);
+    attn_config_fail(error, ATTN_ECONFLICT, "model_type", "%.60s%s is not known; known are %s",
+                     type != NULL ? type : "", type != NULL ? "" : "a model without one", known);
+    return NULL;
 }
 
 static attn_status build_stack(struct attn_builder *builder, const struct attn_stack_recipe *recipe,
@@ -226,12 +229,11 @@ static attn_status open_with(struct attn_model **model, const json_t *config, co
 attn_status attn_model_open(struct attn_model **model, const char *directory, struct attn_error *error) {
     json_t *config = NULL;
     struct attn_tensors tensors;
-    const struct attn_family *family = NULL;
     attn_status status = attn_document_read(&config, directory, "config.json", error);
-    if (status == ATTN_OK)
-        status = find_family(config, &family, error);
-    if (status == ATTN_OK)
-        status = attn_tensors_open(&tensors, directory, error);
+    if (status != ATTN_OK)
+        return status;
+    const struct attn_family *family = find_family(config, error);
+    status = family != NULL ? attn_tensors_open(&tensors, directory, error) : ATTN_ECONFLICT;
     if (status == ATTN_OK)
         status = open_with(model, config, family, &tensors, error);
     json_decref(config);

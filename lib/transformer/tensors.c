@@ -113,9 +113,8 @@ attn_status attn_tensors_open(struct attn_tensors *tensors, const char *director
 }
 
 void attn_tensors_close(struct attn_tensors *tensors) {
-    for (size_t i = 0; i < tensors->count; i++) {
-        if (tensors->is_lent)
-            continue;
+    const bool has_files = !tensors->is_lent && tensors->files != NULL && tensors->names != NULL;
+    for (size_t i = 0; has_files && i < tensors->count; i++) {
         attn_safetensors_close(tensors->files[i]);
         free((void *)tensors->names[i]);
     }
