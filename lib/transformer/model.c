@@ -64,7 +64,7 @@ static const struct attn_family *find_family(const json_t *config, struct attn_e
     const struct attn_family *family = type != NULL ? attn_family_find(type) : NULL;
     if (family != NULL)
         return family;
-    char known[300] = "";
+    char known[340] = "";
     size_t used = 0;
     const char *name;
     for (size_t i = 0; (name = attn_model_family(i)) != NULL && used + strlen(name) + 3 < sizeof known; i++)

@@ -1,6 +1,5 @@
 /** Every family: tiny models with random weights against Hugging Face transformers and torch (tests/golden/README.md).
  */
-#include "lib/transformer/forward.h"
 #include "tests/golden/runner/lanes.h"
 #include "tests/golden/runner/numbers.h"
 
@@ -11,22 +10,13 @@
 #include <jansson.h>
 
 #define MODELS "tests/golden/data/models/"
-#define MAX_LAYERS 8
 
 /** One directory, opened. */
 struct subject {
     const char *name;
     struct attn_safetensors *expected, *state_dict;
     struct attn_model *model;
-    struct attn_model_info info;
     json_t *cases;
-};
-
-/** What one run of a case gave. */
-struct answer {
-    struct golden_memory memory;
-    struct attn_view weights[ATTN_STACK_COUNT][MAX_LAYERS];
-    struct attn_forward_result result;
 };
 
 static const struct {
@@ -84,8 +74,6 @@ static attn_status open_subject(struct subject *subject, struct attn_error *erro
         snprintf(path, sizeof path, MODELS "%s", subject->name);
         status = attn_model_open(&subject->model, path, error);
     }
-    if (!status)
-        subject->info = attn_model_info(subject->model);
     return status;
 }
 
@@ -98,76 +86,58 @@ static void close_subject(struct subject *subject) {
 
 /* Running */
 
-static attn_status attend(void *context, const struct attn_site *site, const struct attn_execution *execution,
-                          struct attn_error *error) {
-    struct answer *answer = context;
-    ck_assert_uint_lt(site->layer, MAX_LAYERS);
-    const size_t shape[] = {site->query.shape[0], site->query.shape[1], site->query.shape[2], site->key.shape[2]};
-    struct attn_view *weights = &answer->weights[site->stack][site->layer];
-    *weights = attn_view_contiguous(NULL, site->query.dtype, 4, shape);
-    weights->data = golden_alloc(&answer->memory, attn_view_elements(weights) * attn_dtype_bytes(weights->dtype));
-    struct attn_sdpa_result result = {.output = site->output, .weights = *weights};
-    return attn_sdpa(&site->query, &site->key, &site->value, site->options, &result, execution, error);
-}
-
-static struct attn_view place(struct answer *answer, attn_dtype dtype, size_t batch, size_t length, size_t width) {
-    const size_t shape[] = {batch, length, width};
-    struct attn_view view = attn_view_contiguous(NULL, dtype, 3, shape);
-    view.data = golden_alloc(&answer->memory, attn_view_elements(&view) * attn_dtype_bytes(dtype));
-    return view;
-}
-
 static attn_status run_case(const struct subject *subject, const json_t *one, attn_dtype dtype,
-                            const struct attn_execution *execution, struct answer *answer, struct attn_error *error) {
-    struct attn_forward forward = {
-        .model = subject->model,
+                            const struct attn_execution *execution, struct attn_result **result,
+                            struct attn_error *error) {
+    const struct attn_model_want model_want = {
         .dtype = dtype,
-        .layers = {MAX_LAYERS, MAX_LAYERS, MAX_LAYERS},
-        .wants_output = true,
-        .wants_encoder_output = subject->info.is_encoder_decoder,
         .predictions = (size_t)json_integer_value(json_object_get(one, "predictions")),
-        .attend = attend,
-        .attend_context = answer,
     };
+    struct attn_want want = ATTN_WANT_DEFAULTS;
+    struct attn_model_inputs inputs = {0};
+    struct attn_plan *plan = NULL;
+    want.forms = ATTN_BIT(ATTN_FORM_PER_HEAD);
     for (size_t i = 0; i < sizeof inputs_by_name / sizeof *inputs_by_name; i++)
-        *(struct attn_view *)(void *)((char *)&forward.inputs + inputs_by_name[i].offset) =
+        *(struct attn_view *)(void *)((char *)&inputs + inputs_by_name[i].offset) =
             find(subject, json_string_value(json_object_get(one, "name")), "inputs", inputs_by_name[i].name);
-    struct attn_forward_facts facts = {0};
-    attn_status status = attn_forward_check(&forward, &facts, error);
-    if (status)
-        return status;
-    const struct attn_stack_sizes *sizes = &facts.stacks[facts.main_stack], *encoder = &facts.stacks[0];
-    answer->result.output = place(answer, dtype, facts.batch, sizes->query_length, sizes->width);
-    if (forward.wants_encoder_output)
-        answer->result.encoder_output = place(answer, dtype, facts.batch, encoder->query_length, encoder->width);
-    if (forward.predictions) {
-        answer->result.ids = place(answer, ATTN_INT64, facts.batch, sizes->query_length, forward.predictions);
-        answer->result.probabilities = place(answer, dtype, facts.batch, sizes->query_length, forward.predictions);
-    }
-    return attn_forward_run(&forward, &answer->result, execution, error);
+    attn_status status = attn_plan_create_model(&plan, subject->model, &inputs, &want, &model_want, error);
+    if (status == ATTN_OK)
+        status = attn_plan_run(plan, execution, result, error);
+    attn_plan_destroy(plan);
+    return status;
 }
 
 /* Comparing */
 
-static struct attn_view found_at(const struct subject *subject, const struct answer *answer, const char *path) {
-    if (strcmp(path, "output") == 0)
-        return answer->result.output;
-    if (strcmp(path, "encoder_output") == 0)
-        return answer->result.encoder_output;
-    if (strcmp(path, "predictions.indices") == 0)
-        return answer->result.ids;
-    if (strcmp(path, "predictions.values") == 0)
-        return answer->result.probabilities;
-    int layer = 0, taken = 0, stack = 0;
+/** The weights of "cross.1"; "self.1" is of the one stack that there is. */
+static struct attn_view weights_at(const struct subject *subject, const struct attn_result *result, const char *path) {
+    int layer = 0, taken = 0, stack = -1;
     char name[32];
-    ck_assert_msg(sscanf(path, "%31[a-z].%d%n", name, &layer, &taken) == 2 && !path[taken] && layer < MAX_LAYERS,
-                  "%s: %s", subject->name, path);
-    if (strcmp(name, "self") == 0) /* of the one stack that there is */
-        stack = answer->weights[ATTN_STACK_DECODER][0].data ? ATTN_STACK_DECODER : ATTN_STACK_ENCODER;
-    else
-        while (strcmp(attn_stack_name((attn_stack)stack), name) != 0)
-            ck_assert_int_lt(++stack, ATTN_STACK_COUNT);
-    return answer->weights[stack][layer];
+    ck_assert_msg(sscanf(path, "%31[a-z].%d%n", name, &layer, &taken) == 2 && !path[taken], "%s: %s", subject->name,
+                  path);
+    if (strcmp(name, "self") != 0)
+        for (stack = 0; strcmp(attn_stack_name((attn_stack)stack), name) != 0; stack++)
+            ck_assert_int_lt(stack, ATTN_STACK_COUNT - 1);
+    for (size_t i = 0; i < result->tensor_count; i++)
+        if (result->tensors[i].group == ATTN_GROUP_WEIGHTS && result->tensors[i].layer == layer &&
+            result->tensors[i].stack == stack)
+            return result->tensors[i].values;
+    return (struct attn_view){0};
+}
+
+static struct attn_view found_at(const struct subject *subject, const struct attn_result *result, const char *path) {
+    const struct attn_result_tensor *output = attn_result_find(result, ATTN_GROUP_OUTPUT, "output");
+    const struct attn_result_tensor *encoder = attn_result_find(result, ATTN_GROUP_EXTRA, "encoder_output");
+    const struct attn_result_tensor *predictions = attn_result_find(result, ATTN_GROUP_EXTRA, "predictions");
+    if (strcmp(path, "output") == 0)
+        return output ? output->values : (struct attn_view){0};
+    if (strcmp(path, "encoder_output") == 0)
+        return encoder ? encoder->values : (struct attn_view){0};
+    if (strcmp(path, "predictions.indices") == 0)
+        return predictions ? predictions->indices : (struct attn_view){0};
+    if (strcmp(path, "predictions.values") == 0)
+        return predictions ? predictions->values : (struct attn_view){0};
+    return weights_at(subject, result, path);
 }
 
 /** @return whether the tensors agree; what the file has is float32 or int64, what was computed may be float64. */
@@ -199,29 +169,27 @@ static bool agrees(const char *what, const char *path, const struct attn_view *f
     return wrong == 0;
 }
 
-static bool compare(const struct subject *subject, const char *one, attn_dtype dtype, const struct answer *answer) {
+static bool compare(const struct subject *subject, const char *one, attn_dtype dtype,
+                    const struct attn_result *result) {
     char prefix[128], what[256];
     snprintf(prefix, sizeof prefix, "%s/expect/", one);
     snprintf(what, sizeof what, "%s/%s (%s)", subject->name, one, attn_dtype_name(dtype));
     bool is_equal = true;
-    size_t attentions = 0, compared = 0;
+    size_t expected_views = 0, views = 0;
     for (size_t i = 0; i < attn_safetensors_count(subject->expected); i++) {
         const struct attn_named_view expected = attn_safetensors_tensor(subject->expected, i);
         if (strncmp(expected.name, prefix, strlen(prefix)) != 0)
             continue;
         const char *path = expected.name + strlen(prefix);
-        const struct attn_view found = found_at(subject, answer, path);
+        const struct attn_view found = found_at(subject, result, path);
         is_equal &= agrees(what, path, &found, &expected.view, 1e-5);
-        attentions += expected.view.rank == 4;
-        compared++;
+        expected_views++;
     }
-    size_t computed = 0;
-    for (size_t stack = 0; stack < ATTN_STACK_COUNT; stack++)
-        for (size_t layer = 0; layer < MAX_LAYERS; layer++)
-            computed += answer->weights[stack][layer].data != NULL;
-    if (computed != attentions || compared < 2)
-        fprintf(stderr, "%s: %zu attentions, expected %zu\n", what, computed, attentions);
-    return is_equal && computed == attentions && compared >= 2;
+    for (size_t i = 0; i < result->tensor_count; i++)
+        views += result->tensors[i].indices.data ? 2 : 1;
+    if (views != expected_views || views < 2)
+        fprintf(stderr, "%s: %zu tensors, expected %zu\n", what, views, expected_views);
+    return is_equal && views == expected_views && views >= 2;
 }
 
 static size_t run_subject(const struct subject *subject, const struct attn_execution *execution) {
@@ -231,15 +199,15 @@ static size_t run_subject(const struct subject *subject, const struct attn_execu
         static const attn_dtype dtypes[] = {ATTN_FLOAT32, ATTN_FLOAT64};
         const char *name = json_string_value(json_object_get(one, "name"));
         for (size_t i = 0; i < 2; i++) {
-            struct answer answer = {0};
+            struct attn_result *result = NULL;
             struct attn_error error = {0};
-            attn_status status = run_case(subject, one, dtypes[i], execution, &answer, &error);
+            attn_status status = run_case(subject, one, dtypes[i], execution, &result, &error);
             if (status)
                 fprintf(stderr, "%s/%s: %s %s: %s\n", subject->name, name, attn_status_name(status), error.field,
                         error.message);
-            if (status || !compare(subject, name, dtypes[i], &answer))
+            if (status || !compare(subject, name, dtypes[i], result))
                 failed++;
-            golden_free(&answer.memory);
+            attn_result_destroy(result);
         }
     }
     return failed;

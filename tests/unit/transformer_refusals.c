@@ -113,6 +113,25 @@ START_TEST(a_model_whose_files_contradict_each_other_is_refused_by_name) {
 }
 END_TEST
 
+START_TEST(a_family_that_is_not_known_is_told_which_are) {
+    char directory[] = "/tmp/attnd-lies-XXXXXX", path[256];
+    struct attn_model *model = NULL;
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/config.json", directory);
+    FILE *file = fopen(path, "wb");
+    ck_assert_ptr_nonnull(file);
+    fputs("{\"model_type\": \"word2vec\"}", file);
+    fclose(file);
+    ck_assert_int_eq(attn_model_open(&model, directory, &error), ATTN_ECONFLICT);
+    ck_assert_int_eq(unlink(path) | rmdir(directory), 0);
+    ck_assert_str_eq(error.field, "config.json/model_type");
+    for (size_t i = 0; attn_model_family(i); i++)
+        ck_assert_msg(strstr(error.message, attn_model_family(i)) != NULL, "%s: %s", attn_model_family(i),
+                      error.message);
+    ck_assert_ptr_nonnull(attn_model_family(20));
+}
+END_TEST
+
 /* State dicts */
 
 static const struct {
@@ -286,6 +305,7 @@ int main(void) {
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, a_model_whose_files_contradict_each_other_is_refused_by_name, 0,
                         (int)(sizeof lies / sizeof *lies));
+    tcase_add_test(cases, a_family_that_is_not_known_is_told_which_are);
     tcase_add_loop_test(cases, a_state_dict_that_lacks_something_is_refused_by_name, 0,
                         (int)(sizeof dicts / sizeof *dicts));
     tcase_add_test(cases, one_layer_is_no_whole_state_dict);
