@@ -129,7 +129,8 @@ static const struct attn_family opt = {
     .head = &plain_head,
 };
 
-/* Llama's names, which most of its kin have kept. Each adds its own. */
+/* Llama's names, which most of its kin have kept. Each adds its own; of two rows for one setting whose key config.json
+ * does not have, the last one's fallback counts. */
 #define LLAMA_ATTENTION(query_key_value, output)                                                                       \
     [ATTN_ROLE_TOKENS] = {"embed_tokens"}, [ATTN_ROLE_QUERY] = {"layers.#.self_attn.q_proj", query_key_value},         \
     [ATTN_ROLE_KEY] = {"layers.#.self_attn.k_proj", query_key_value},                                                  \
@@ -189,7 +190,7 @@ static const struct attn_stack_recipe qwen2_stack = {
 static const struct attn_family qwen2 = {LLAMA_FAMILY(qwen2)};
 
 static const struct attn_family_key qwen3_keys[] = {
-    {ATTN_SET_HEAD_DIM, "head_dim", 128}, LLAMA_KEYS, NOT_TIED, QWEN_WINDOW, {0}};
+    LLAMA_KEYS, {ATTN_SET_HEAD_DIM, "head_dim", 128}, NOT_TIED, QWEN_WINDOW, {0}};
 static const struct attn_stack_recipe qwen3_stack = {
     .flags = ATTN_STACK_CAUSAL,
     .norm = ATTN_NORM_RMS,
@@ -203,8 +204,8 @@ static const struct attn_family qwen3 = {LLAMA_FAMILY(qwen3)};
 
 static const struct attn_family_rule gemma2_rules[] = {{"use_bidirectional_attention", "false"}, {0}};
 static const struct attn_family_key gemma2_keys[] = {
-    {ATTN_SET_HEAD_DIM, "head_dim", 256},
     LLAMA_KEYS,
+    {ATTN_SET_HEAD_DIM, "head_dim", 256},
     {ATTN_SET_ACTIVATION, "hidden_activation", ATTN_REQUIRED},
     {ATTN_SET_SCORE_DIVISOR, "query_pre_attn_scalar", 256},
     {ATTN_SET_SOFTCAP, "attn_logit_softcapping", 0},
@@ -226,10 +227,10 @@ static const struct attn_stack_recipe gemma2_stack = {
 static const struct attn_family gemma2 = {LLAMA_FAMILY(gemma2), .rules = gemma2_rules};
 
 static const struct attn_family_key gpt_oss_keys[] = {
+    LLAMA_KEYS,
     {ATTN_SET_HEAD_DIM, "head_dim", 64},
     {ATTN_SET_NORM_EPSILON, "rms_norm_eps", 1e-5},
     {ATTN_SET_ATTENTION_BIAS, "attention_bias", 1},
-    LLAMA_KEYS,
     NOT_TIED,
     {ATTN_SET_WINDOW, "sliding_window", 128},
     {ATTN_SET_EXPERTS, "num_local_experts", ATTN_REQUIRED},
