@@ -20,11 +20,15 @@ static bool check_readable(const char *flag, const char *path) {
     return is_readable;
 }
 
-static bool check_directory(const char *path) {
+static bool is_directory(const char *path) {
     DIR *directory = path != NULL ? opendir(path) : NULL;
     if (directory != NULL)
         closedir(directory);
-    if (path == NULL || directory != NULL)
+    return directory != NULL;
+}
+
+static bool check_directory(const char *path) {
+    if (path == NULL || is_directory(path))
         return true;
     fprintf(stderr, "attnd: --models: %s: %s; allowed is a directory that can be read\n", path, strerror(errno));
     return false;
@@ -34,7 +38,7 @@ static bool check_files(const struct config *config) {
     bool is_fine = check_readable("api-keys", config->api_keys) && check_readable("tls-cert", config->tls_cert) &&
                    check_readable("tls-key", config->tls_key) && check_directory(config->models);
     for (size_t i = 0; i < config->model_count && is_fine; i++)
-        is_fine = check_readable("model", config->model[i].path);
+        is_fine = is_directory(config->model[i].path) || check_readable("model", config->model[i].path);
     return is_fine;
 }
 

@@ -1,30 +1,12 @@
-#include "server/registry/registry.h"
-#include "server/registry/etag.h"
+#include "server/registry/internal.h"
 #include "server/registry/scan.h"
 #include "server/registry/store.h"
-#include "server/registry/table.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Two locks, taken in this order: `writing` is held through a change of the disk, `lock` for moments. */
-struct registry {
-    struct registry_options options;
-    struct registry_named *named; /* the options', in a copy of our own */
-    pthread_mutex_t writing;
-    pthread_mutex_t lock; /* guards table */
-    struct table table;
-    pthread_t loader;
-    bool has_loader;
-    struct loaded **awaited; /* what was found at start, loading; the loader's */
-    size_t awaited_count;
-    atomic_size_t pending;
-    atomic_bool stops;
-};
-
-static struct loaded *find(struct registry *registry, const char *id) {
+struct loaded *registry_find(struct registry *registry, const char *id) {
     pthread_mutex_lock(&registry->lock);
     struct loaded *found = table_find(&registry->table, id);
     if (found != NULL)
@@ -33,8 +15,7 @@ static struct loaded *find(struct registry *registry, const char *id) {
     return found;
 }
 
-/* Gives the table a reference that is the caller's. Where it cannot take it, it is released. */
-static bool publish(struct registry *registry, struct loaded *loaded) {
+bool registry_publish(struct registry *registry, struct loaded *loaded) {
     struct loaded *old = NULL;
     pthread_mutex_lock(&registry->lock);
     bool is_put = table_put(&registry->table, loaded, &old);
@@ -95,7 +76,7 @@ static void *run_loader(void *argument) {
     return NULL;
 }
 
-static bool is_named(const struct registry *registry, const char *id) {
+bool registry_is_named(const struct registry *registry, const char *id) {
     for (size_t i = 0; i < registry->options.named_count; i++)
         if (strcmp(registry->options.named[i].name, id) == 0)
             return true;
@@ -111,19 +92,19 @@ static bool scan_all(const struct registry *registry, struct scan *scan) {
 }
 
 /* Whether another item of the scan has the same id and goes before: --model before the directory, a file before a
-   folder. */
+   folder, on which writing relies (store_put). */
 static bool is_shadowed(const struct registry *registry, const struct scan *scan, size_t index) {
     for (size_t i = 0; i < scan->count; i++) {
         if (i == index || strcmp(scan->items[i].id, scan->items[index].id) != 0)
             continue;
-        if (i < registry->options.named_count || scan->items[i].reason == NULL)
+        if (i < registry->options.named_count || (!scan->items[i].is_folder && scan->items[index].is_folder))
             return true;
     }
     return false;
 }
 
 static struct load_source source_of(const struct registry *registry, const struct scanned *item) {
-    return (struct load_source){item->id, item->path, is_named(registry, item->id)};
+    return (struct load_source){item->id, item->path, registry_is_named(registry, item->id)};
 }
 
 /* At start: everything gets its name at once, and what is to be loaded waits for the loader. */
@@ -138,7 +119,7 @@ static bool announce(struct registry *registry, const struct scanned *item) {
         registry->awaited[registry->awaited_count++] = loaded_acquire(placeholder);
         atomic_fetch_add(&registry->pending, 1);
     }
-    return publish(registry, placeholder);
+    return registry_publish(registry, placeholder);
 }
 
 static bool announce_all(struct registry *registry) {
@@ -216,26 +197,20 @@ void registry_destroy(struct registry *registry) {
     free(registry);
 }
 
-/* A model that is loading is the loader's; one whose file is as it was stays. */
+/* A model that is loading is the loader's; one whose files are as they were stays. */
 static bool is_current(const struct loaded *loaded, const struct scanned *item) {
-    struct file_identity identity;
-    if (loaded == NULL)
-        return false;
-    if (loaded->model.status == MODEL_LOADING)
-        return true;
-    return strcmp(loaded->path, item->path) == 0 && file_identity_read(item->path, &identity) &&
-           file_identity_is_same(&identity, &loaded->identity) && !registry_model_is_broken(&loaded->model);
+    return loaded != NULL && (loaded->model.status == MODEL_LOADING || loaded_is_current(loaded, item->path));
 }
 
 static void refresh(struct registry *registry, const struct scanned *item) {
     struct load_source source = source_of(registry, item);
-    struct loaded *now = find(registry, item->id);
+    struct loaded *now = registry_find(registry, item->id);
     if (!is_current(now, item)) {
         struct loaded *loaded =
             item->reason != NULL ? loaded_create(&source, MODEL_FAILED, item->reason) : load_or_fail(&source);
         if (loaded != NULL) {
             loaded->was_there_at_start = now != NULL && now->was_there_at_start;
-            publish(registry, loaded);
+            registry_publish(registry, loaded);
         }
     }
     loaded_release(now);
@@ -248,7 +223,7 @@ static bool is_scanned(const struct scan *scan, const char *id) {
     return false;
 }
 
-static void drop(struct registry *registry, const char *id) {
+void registry_drop(struct registry *registry, const char *id) {
     pthread_mutex_lock(&registry->lock);
     struct loaded *removed = table_remove(&registry->table, id);
     pthread_mutex_unlock(&registry->lock);
@@ -260,7 +235,7 @@ static void drop_gone(struct registry *registry, const struct scan *scan) {
     size_t count = registry_list(registry, &models);
     for (size_t i = 0; i < count; i++) {
         if (!is_scanned(scan, models[i]->id))
-            drop(registry, models[i]->id);
+            registry_drop(registry, models[i]->id);
         registry_release(registry, models[i]);
     }
     free(models);
@@ -305,7 +280,7 @@ static struct loaded *retire_broken(struct registry *registry, struct loaded *br
 }
 
 const struct model *registry_acquire(struct registry *registry, const char *id, struct problem *problem) {
-    struct loaded *found = find(registry, id);
+    struct loaded *found = registry_find(registry, id);
     if (found == NULL) {
         problem_set(problem, PROBLEM_MODEL_NOT_FOUND, NULL, "there is no model \"%.300s\"", id);
         return NULL;
@@ -329,149 +304,4 @@ size_t registry_list(struct registry *registry, const struct model ***models) {
         if (registry_model_is_broken((*models)[i]))
             (*models)[i] = &retire_broken(registry, (struct loaded *)(*models)[i])->model;
     return count;
-}
-
-/* Whether the id may be written at all. */
-static bool check_writable(const struct registry *registry, const char *id, struct problem *problem) {
-    if (!registry_id_check(id, NULL, problem))
-        return false;
-    if (registry->options.directory == NULL) {
-        problem_set(problem, PROBLEM_CONFLICT, NULL,
-                    "the server has no models directory; it was started without --models");
-        return false;
-    }
-    if (is_named(registry, id)) {
-        problem_set(problem, PROBLEM_CONFLICT, NULL, "the model \"%s\" was given by --model and is read-only", id);
-        return false;
-    }
-    return true;
-}
-
-/* What is there now must be ours to replace, and meet the condition. */
-static bool check_current(const struct loaded *now, const struct registry_condition *condition,
-                          struct problem *problem) {
-    bool is_conditional = condition != NULL && (condition->if_match != NULL || condition->if_none_match != NULL);
-    size_t suffix = strlen(STORE_SUFFIX), length = now != NULL ? strlen(now->path) : 0;
-    if (now != NULL && (length < suffix || strcmp(now->path + length - suffix, STORE_SUFFIX) != 0)) {
-        problem_set(problem, PROBLEM_CONFLICT, NULL,
-                    "\"%s\" is a folder with a whole model, not an attention layer's file", now->model.id);
-        return false;
-    }
-    if (is_conditional && now != NULL && now->model.status == MODEL_LOADING) {
-        problem_set(problem, PROBLEM_MODEL_LOADING, NULL, "the model \"%s\" is still loading, its tag is not known yet",
-                    now->model.id);
-        problem->retry_after_s = 1;
-        return false;
-    }
-    return etag_condition_holds(condition, now != NULL && is_conditional ? registry_model_sha256(&now->model) : NULL,
-                                problem);
-}
-
-/* Settings of the query string that the file lacks are written into it, so that they are there after a restart. */
-static size_t missing_settings(const struct loaded *loaded, const struct registry_put_options *options,
-                               struct attn_metadata *missing) {
-    const struct attn_metadata given[] = {{"num_heads", options->num_heads},
-                                          {"num_kv_heads", options->num_kv_heads},
-                                          {"add_zero_attn", options->add_zero_attn}};
-    size_t count = 0;
-    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
-        if (given[i].value != NULL && given[i].value[0] != '\0' &&
-            attn_safetensors_metadata(loaded->model.file, given[i].key) == NULL)
-            missing[count++] = given[i];
-    return count;
-}
-
-/* Loads the upload; where settings have to be written into it, a copy takes its place. */
-static struct loaded *load_upload(const struct registry *registry, const char *id, const char *path,
-                                  const struct registry_put_options *options, struct problem *problem) {
-    struct load_source source = {id, path, false};
-    struct attn_metadata missing[3];
-    struct loaded *loaded = loaded_open(&source, options, problem);
-    size_t missing_count = loaded != NULL && options != NULL ? missing_settings(loaded, options, missing) : 0;
-    if (missing_count == 0)
-        return loaded;
-    char *copy = store_rewrite(registry->options.directory, loaded->model.file, missing, missing_count, problem);
-    loaded_release(loaded);
-    if (copy == NULL)
-        return NULL;
-    source.path = copy;
-    loaded = loaded_open(&source, options, problem);
-    if (loaded == NULL)
-        unlink(copy);
-    free(copy);
-    return loaded;
-}
-
-/* With `writing` held: the condition, the disk, the table. On success the table has a reference of its own. */
-static bool replace(struct registry *registry, struct loaded *loaded, const struct registry_condition *condition,
-                    bool *replaced, struct problem *problem) {
-    const char *id = loaded->model.id;
-    char *path = store_path(registry->options.directory, id);
-    struct loaded *now = find(registry, id);
-    bool is_put = path != NULL && check_current(now, condition, problem) &&
-                  store_put(registry->options.directory, id, loaded->path, problem);
-    if (path == NULL)
-        problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for a path");
-    *replaced = now != NULL;
-    loaded_release(now);
-    if (!is_put) {
-        free(path);
-        return false;
-    }
-    free(loaded->path);
-    loaded->path = path;
-    if (publish(registry, loaded_acquire(loaded)))
-        return true;
-    problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for another model");
-    return false;
-}
-
-const struct model *registry_put(struct registry *registry, const char *id, const char *path,
-                                 const struct registry_put_options *put_options,
-                                 const struct registry_condition *condition, bool *replaced, struct problem *problem) {
-    if (!check_writable(registry, id, problem))
-        return NULL;
-    struct loaded *loaded = load_upload(registry, id, path, put_options, problem);
-    if (loaded == NULL)
-        return NULL;
-    bool is_copy = strcmp(loaded->path, path) != 0;
-    registry_model_sha256(&loaded->model);
-    pthread_mutex_lock(&registry->writing);
-    bool is_put = replace(registry, loaded, condition, replaced, problem);
-    pthread_mutex_unlock(&registry->writing);
-    if (is_put && is_copy)
-        unlink(path);
-    if (!is_put && is_copy)
-        unlink(loaded->path);
-    if (is_put)
-        return &loaded->model;
-    loaded_release(loaded);
-    return NULL;
-}
-
-bool registry_delete(struct registry *registry, const char *id, const struct registry_condition *condition,
-                     struct problem *problem) {
-    if (!check_writable(registry, id, problem))
-        return false;
-    pthread_mutex_lock(&registry->writing);
-    struct loaded *now = find(registry, id);
-    bool is_deleted = false;
-    if (now == NULL)
-        problem_set(problem, PROBLEM_MODEL_NOT_FOUND, NULL, "there is no model \"%.300s\"", id);
-    else
-        is_deleted = check_current(now, condition, problem) && store_delete(registry->options.directory, id, problem);
-    if (is_deleted)
-        drop(registry, id);
-    pthread_mutex_unlock(&registry->writing);
-    loaded_release(now);
-    return is_deleted;
-}
-
-int registry_upload_open(struct registry *registry, char **path, struct problem *problem) {
-    if (registry->options.directory == NULL) {
-        problem_set(problem, PROBLEM_CONFLICT, NULL,
-                    "the server has no models directory; it was started without --models");
-        return -1;
-    }
-    return store_upload_open(registry->options.directory, path, problem);
 }

@@ -36,7 +36,7 @@ struct model {
                                        none */
 };
 
-/** A file served under a name, read-only. */
+/** A file or folder served under a name, read-only. */
 struct registry_named {
     const char *name, *path;
 };
@@ -68,8 +68,9 @@ void registry_release(struct registry *registry, const struct model *model);
 size_t registry_list(struct registry *registry, const struct model ***models);
 
 /**
- * @return the file's SHA-256 in lower-case hex, of which the ETag is made; "" where there is no file to read. It is
- *         computed behind readiness, once: the call waits where that is still to come.
+ * @return the file's SHA-256 in lower-case hex, of which the ETag is made; of a whole model's folder, the SHA-256 over
+ * a line a file (folder.h); "" where there is nothing to read. It is computed behind readiness, once: the call waits
+ * where that is still to come.
  */
 const char *registry_model_sha256(const struct model *model);
 /** @return whether registry_model_sha256 answers at once. */
@@ -96,6 +97,14 @@ struct registry_put_options {
 const struct model *registry_put(struct registry *registry, const char *id, const char *path,
                                  const struct registry_put_options *put_options,
                                  const struct registry_condition *condition, bool *replaced, struct problem *problem);
+/**
+ * The same for a whole model in an archive: unpacked beside the models, opened with its tokenizer, exchanged for what
+ * was there.
+ * @param fd the finished archive, whose contents are consumed
+ */
+const struct model *registry_put_tar(struct registry *registry, const char *id, int fd,
+                                     const struct registry_condition *condition, bool *replaced,
+                                     struct problem *problem);
 bool registry_delete(struct registry *registry, const char *id, const struct registry_condition *condition,
                      struct problem *problem);
 /** Opens a new temporary file for an upload. @return its fd and path (malloc'ed), or -1 with the problem. */

@@ -1,4 +1,5 @@
 #include "server/registry/scan.h"
+#include "server/registry/folder.h"
 #include "server/registry/registry.h"
 #include "server/registry/store.h"
 #include <dirent.h>
@@ -7,8 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char reason_whole[] = "whole transformer models are not served yet";
 static const char reason_id[] = "the file's name makes no possible model id";
+
+static bool is_folder(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
 
 static bool add(struct scan *scan, char *id, char *path, const char *reason) {
     if (id == NULL || path == NULL)
@@ -21,7 +26,7 @@ static bool add(struct scan *scan, char *id, char *path, const char *reason) {
         scan->items = items;
         scan->capacity = capacity;
     }
-    scan->items[scan->count++] = (struct scanned){id, path, reason};
+    scan->items[scan->count++] = (struct scanned){id, path, is_folder(path), reason};
     return true;
 failed:
     free(id);
@@ -32,19 +37,6 @@ failed:
 static char *join(const char *front, const char *joint, const char *name, size_t name_length) {
     char *text = NULL;
     return asprintf(&text, "%s%s%.*s", front, joint, (int)name_length, name) < 0 ? NULL : text;
-}
-
-static bool is_folder(const char *path) {
-    struct stat about;
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
-}
-
-static bool is_whole_model(const char *path) {
-    char *config = join(path, "/", "config.json", strlen("config.json"));
-    struct stat about;
-    bool is_there = config != NULL && stat(config, &about) == 0 && S_ISREG(about.st_mode);
-    free(config);
-    return is_there;
 }
 
 /* Length of the name without the suffix; 0 where it lacks that. */
@@ -61,15 +53,14 @@ static bool is_printable(const char *text) {
     return true;
 }
 
-static bool add_checked(struct scan *scan, char *id, const char *path, const char *reason) {
+static bool add_checked(struct scan *scan, char *id, const char *path) {
     struct problem ignored;
     if (id != NULL && !is_printable(id)) {
         free(id);
         return true;
     }
-    if (id != NULL && !registry_id_check(id, NULL, &ignored))
-        reason = reason_id;
-    return add(scan, id, strdup(path), reason);
+    bool is_possible = id == NULL || registry_id_check(id, NULL, &ignored);
+    return add(scan, id, strdup(path), is_possible ? NULL : reason_id);
 }
 
 static bool scan_folder(struct scan *scan, const char *folder, const char *organisation);
@@ -79,9 +70,9 @@ static bool scan_entry(struct scan *scan, const char *path, const char *name, co
     const char *joint = organisation[0] != '\0' ? "/" : "";
     size_t stem = stem_length(name);
     if (!is_folder(path))
-        return stem == 0 || add_checked(scan, join(organisation, joint, name, stem), path, NULL);
-    if (is_whole_model(path))
-        return add_checked(scan, join(organisation, joint, name, strlen(name)), path, reason_whole);
+        return stem == 0 || add_checked(scan, join(organisation, joint, name, stem), path);
+    if (folder_has_model(path))
+        return add_checked(scan, join(organisation, joint, name, strlen(name)), path);
     return organisation[0] != '\0' || scan_folder(scan, path, name);
 }
 
@@ -106,7 +97,7 @@ bool scan_directory(struct scan *scan, const char *directory) {
 }
 
 bool scan_add_named(struct scan *scan, const char *id, const char *path) {
-    return add(scan, strdup(id), strdup(path), is_folder(path) ? reason_whole : NULL);
+    return add(scan, strdup(id), strdup(path), NULL);
 }
 
 void scan_reset(struct scan *scan) {

@@ -5,9 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** A model's file, or something that cannot be one, with the reason. */
+/** A model's file or folder, or something that cannot be one, with the reason. */
 struct scanned {
     char *id, *path;
+    bool is_folder;
     const char *reason; /**< static; NULL: to be loaded */
 };
 
@@ -16,7 +17,9 @@ struct scan {
     size_t count, capacity;
 };
 
-/** Lists DIR/name.safetensors and DIR/org/name.safetensors, and folders of whole models. @return false out of memory.
+/**
+ * Lists DIR/name.safetensors and DIR/org/name.safetensors, and whole models, DIR/name/ and DIR/org/name/: a folder with
+ * a config.json is one, a folder without is an organisation's. @return false out of memory.
  */
 bool scan_directory(struct scan *scan, const char *directory);
 /** Adds a file or folder under an id of its own. @return false out of memory. */

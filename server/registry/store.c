@@ -1,4 +1,5 @@
 #include "server/registry/store.h"
+#include "server/registry/folder.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +15,8 @@ static char *join(const char *directory, const char *name, const char *suffix) {
     return asprintf(&path, "%s/%s%s", directory, name, suffix) < 0 ? NULL : path;
 }
 
-char *store_path(const char *directory, const char *id) {
-    return join(directory, id, STORE_SUFFIX);
+char *store_path(const char *directory, const char *id, bool is_folder) {
+    return join(directory, id, is_folder ? "" : STORE_SUFFIX);
 }
 
 /* @return false, so that a caller can `return fail_disk(…)`. */
@@ -31,14 +32,15 @@ static bool fail_disk(struct problem *problem, const char *what) {
     return false;
 }
 
-/* A running upload holds a lock on its file; one that was killed does not. */
-static void remove_if_abandoned(int folder, const char *name) {
-    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        return;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        unlinkat(folder, name, 0);
-    close(fd);
+/* A running upload holds a lock on its file or folder; one that was killed does not. */
+static void remove_if_abandoned(int uploads, const char *directory, const char *name) {
+    int fd = openat(uploads, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char *path = join(directory, STORE_UPLOADS "/", name);
+    if (path != NULL && (fd < 0 ? errno == ELOOP : flock(fd, LOCK_EX | LOCK_NB) == 0))
+        folder_remove(path);
+    if (fd >= 0)
+        close(fd);
+    free(path);
 }
 
 void store_clean_uploads(const char *directory) {
@@ -49,28 +51,50 @@ void store_clean_uploads(const char *directory) {
         return;
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
         if (entry->d_name[0] != '.')
-            remove_if_abandoned(dirfd(folder), entry->d_name);
+            remove_if_abandoned(dirfd(folder), directory, entry->d_name);
     closedir(folder);
 }
 
-int store_upload_open(const char *directory, char **path, struct problem *problem) {
-    char *folder = join(directory, STORE_UPLOADS, "");
-    char *name = join(directory, STORE_UPLOADS, "/upload-XXXXXX");
-    int fd = -1;
+/* Makes the folder for uploads. @return a malloc'ed pattern for a name in it, or NULL with the problem. */
+static char *prepare_upload(const char *directory, const char *pattern, struct problem *problem) {
+    char *folder = join(directory, STORE_UPLOADS, ""), *name = join(directory, STORE_UPLOADS, pattern);
+    bool is_made = false;
     if (folder == NULL || name == NULL)
         problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for an upload");
     else if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         fail_disk(problem, "the folder for uploads cannot be made");
-    else if ((fd = mkostemp(name, O_CLOEXEC)) < 0)
-        fail_disk(problem, "the upload cannot be kept");
     else
-        flock(fd, LOCK_EX | LOCK_NB);
+        is_made = true;
     free(folder);
-    if (fd < 0)
+    if (is_made)
+        return name;
+    free(name);
+    return NULL;
+}
+
+/* The lock says that the upload is alive. */
+static int keep_upload(int fd, char *name, char **path, struct problem *problem) {
+    if (fd < 0) {
+        fail_disk(problem, "the upload cannot be kept");
         free(name);
-    else
-        *path = name;
+        return -1;
+    }
+    flock(fd, LOCK_EX | LOCK_NB);
+    *path = name;
     return fd;
+}
+
+int store_upload_open(const char *directory, char **path, struct problem *problem) {
+    char *name = prepare_upload(directory, "/upload-XXXXXX", problem);
+    return name == NULL ? -1 : keep_upload(mkostemp(name, O_CLOEXEC), name, path, problem);
+}
+
+int store_upload_folder(const char *directory, char **path, struct problem *problem) {
+    char *name = prepare_upload(directory, "/folder-XXXXXX", problem);
+    if (name == NULL)
+        return -1;
+    int fd = mkdtemp(name) != NULL ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    return keep_upload(fd, name, path, problem);
 }
 
 static bool sync_path(const char *path, int flags) {
@@ -93,58 +117,129 @@ static char *folder_of(const char *directory, const char *id) {
     return asprintf(&path, "%s/%.*s", directory, (int)(slash - id), id) < 0 ? NULL : path;
 }
 
-/* A folder that holds a whole model is no organisation with models in it. */
-static bool make_folder(const char *directory, const char *folder, struct problem *problem) {
-    if (mkdir(folder, 0777) == 0)
+/* Makes the organisation's folder. One that holds a whole model is none. */
+static bool make_parent(const char *directory, const char *parent, struct problem *problem) {
+    if (strcmp(directory, parent) == 0)
+        return true;
+    if (mkdir(parent, 0777) == 0)
         return sync_path(directory, O_RDONLY | O_DIRECTORY) ||
                fail_disk(problem, "the models directory cannot be synchronized");
     if (errno != EEXIST)
         return fail_disk(problem, "the model's folder cannot be made");
-    char *config = join(folder, "config.json", "");
-    bool is_model = config != NULL && strcmp(directory, folder) != 0 && access(config, F_OK) == 0;
-    free(config);
-    if (is_model)
-        problem_set(problem, PROBLEM_CONFLICT, NULL, "the folder of that name holds a whole model");
-    return !is_model;
+    if (!folder_has_model(parent))
+        return true;
+    problem_set(problem, PROBLEM_CONFLICT, NULL, "the folder of that name holds a whole model");
+    return false;
 }
 
-static bool move_into_place(const char *folder, const char *from, const char *to, struct problem *problem) {
+static bool sync_parent(const char *parent, struct problem *problem) {
+    return sync_path(parent, O_RDONLY | O_DIRECTORY) ||
+           fail_disk(problem, "the models directory cannot be synchronized");
+}
+
+/* Takes a folder out of sight in one step, then removes it. It need not be there. */
+static bool remove_folder(const char *directory, const char *parent, const char *path, struct problem *problem) {
+    char *aside = NULL;
+    if (access(path, F_OK) != 0)
+        return true;
+    int fd = store_upload_folder(directory, &aside, problem);
+    if (fd < 0)
+        return false;
+    close(fd);
+    /* onto an empty folder; a link to a folder is no folder */
+    bool is_moved = rename(path, aside) == 0 || ((errno == EISDIR || errno == ENOTDIR) && unlink(path) == 0);
+    if (!is_moved)
+        fail_disk(problem, "the model's folder cannot be removed");
+    is_moved = is_moved && sync_parent(parent, problem);
+    folder_remove(aside);
+    free(aside);
+    return is_moved;
+}
+
+static bool remove_file(const char *parent, const char *path, struct problem *problem) {
+    if (unlink(path) == 0)
+        return sync_parent(parent, problem);
+    return errno == ENOENT || fail_disk(problem, "the model's file cannot be removed");
+}
+
+static bool move_file(const char *from, const char *to, struct problem *problem) {
     if (chmod(from, 0644) != 0 || !sync_path(from, O_RDONLY))
         return fail_disk(problem, "the upload cannot be written to disk");
-    if (rename(from, to) != 0)
-        return fail_disk(problem, "the upload cannot be put in place");
-    if (!sync_path(folder, O_RDONLY | O_DIRECTORY))
-        return fail_disk(problem, "the models directory cannot be synchronized");
-    return true;
+    return rename(from, to) == 0 || fail_disk(problem, "the upload cannot be put in place");
 }
 
-bool store_put(const char *directory, const char *id, const char *from, struct problem *problem) {
-    char *folder = folder_of(directory, id), *to = store_path(directory, id);
-    bool is_put = false;
-    if (folder == NULL || to == NULL)
-        problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for a path");
+/* Onto nothing or an empty folder by a plain rename; an old model is exchanged, and then is what `from` names. */
+static bool move_folder(const char *from, const char *to, struct problem *problem) {
+    if (rename(from, to) == 0)
+        return true;
+    if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
+        return fail_disk(problem, "the upload cannot be put in place");
+    if (!folder_has_model(to)) {
+        problem_set(problem, PROBLEM_CONFLICT, NULL, "what is there of that name is no model's folder");
+        return false;
+    }
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE) == 0)
+        return true;
+    if (errno == EINVAL || errno == ENOSYS)
+        problem_set(problem, PROBLEM_CONFLICT, NULL,
+                    "the file system of the models directory cannot exchange two folders in one step: delete the old "
+                    "model first");
     else
-        is_put = make_folder(directory, folder, problem) && move_into_place(folder, from, to, problem);
-    free(folder);
-    free(to);
+        fail_disk(problem, "the upload cannot be put in place");
+    return false;
+}
+
+/* Where an id's model is, or will be. */
+struct place {
+    char *parent, *file, *folder;
+};
+
+static bool find_place(struct place *place, const char *directory, const char *id, struct problem *problem) {
+    *place =
+        (struct place){folder_of(directory, id), store_path(directory, id, false), store_path(directory, id, true)};
+    if (place->parent != NULL && place->file != NULL && place->folder != NULL)
+        return true;
+    problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for a path");
+    return false;
+}
+
+static void reset_place(struct place *place) {
+    free(place->parent);
+    free(place->file);
+    free(place->folder);
+}
+
+static bool put_file(const char *directory, const struct place *place, const char *from, struct problem *problem) {
+    return move_file(from, place->file, problem) && sync_parent(place->parent, problem) &&
+           (!folder_has_model(place->folder) || remove_folder(directory, place->parent, place->folder, problem));
+}
+
+static bool put_folder(const struct place *place, const char *from, struct problem *problem) {
+    bool is_put = move_folder(from, place->folder, problem) && sync_parent(place->parent, problem) &&
+                  remove_file(place->parent, place->file, problem);
+    if (is_put)
+        folder_remove(from); /* the old one, if there was one */
     return is_put;
 }
 
+bool store_put(const char *directory, const char *id, const char *from, bool is_folder, struct problem *problem) {
+    struct place place;
+    bool is_put = find_place(&place, directory, id, problem) && make_parent(directory, place.parent, problem) &&
+                  (is_folder ? put_folder(&place, from, problem) : put_file(directory, &place, from, problem));
+    reset_place(&place);
+    return is_put;
+}
+
+/* The folder first: what goes last must not bring to light what it hid. */
 bool store_delete(const char *directory, const char *id, struct problem *problem) {
-    char *folder = folder_of(directory, id), *path = store_path(directory, id);
-    bool is_deleted = false;
-    if (folder == NULL || path == NULL)
-        problem_set(problem, PROBLEM_NO_ROOM, NULL, "no memory for a path");
-    else if (unlink(path) != 0 && errno != ENOENT)
-        fail_disk(problem, "the model's file cannot be removed");
-    else if (!sync_path(folder, O_RDONLY | O_DIRECTORY) && errno != ENOENT)
-        fail_disk(problem, "the models directory cannot be synchronized");
-    else
-        is_deleted = true;
-    if (is_deleted && strcmp(folder, directory) != 0)
-        rmdir(folder); /* where it was the last of its organisation */
-    free(folder);
-    free(path);
+    struct place place;
+    bool is_deleted =
+        find_place(&place, directory, id, problem) &&
+        (!folder_has_model(place.folder) || remove_folder(directory, place.parent, place.folder, problem)) &&
+        remove_file(place.parent, place.file, problem);
+    if (is_deleted && strcmp(place.parent, directory) != 0)
+        rmdir(place.parent); /* where it was the last of its organisation */
+    reset_place(&place);
     return is_deleted;
 }
 

@@ -8,6 +8,7 @@
 
 static const char media_json[] = "application/json";
 static const char media_safetensors[] = "application/vnd.safetensors";
+static const char media_tar[] = "application/x-tar";
 
 bool models_write_is_small(const struct exchange *exchange) {
     (void)exchange;
@@ -127,15 +128,10 @@ enum exchange_outcome models_show(struct exchange *exchange) {
 
 static bool check_media_type(struct exchange *exchange) {
     const char *given = exchange->content_type;
-    if (strcmp(given, media_safetensors) == 0)
+    if (strcmp(given, media_safetensors) == 0 || strcmp(given, media_tar) == 0)
         return true;
-    if (strcmp(given, "application/x-tar") == 0)
-        problem_set(&exchange->problem, PROBLEM_MEDIA_TYPE, NULL,
-                    "whole transformer models are not served yet; expected one attention layer as %s",
-                    media_safetensors);
-    else
-        problem_set(&exchange->problem, PROBLEM_MEDIA_TYPE, NULL, "expected the media type %s, found %s%.100s%s",
-                    media_safetensors, given[0] != '\0' ? "\"" : "none", given, given[0] != '\0' ? "\"" : "");
+    problem_set(&exchange->problem, PROBLEM_MEDIA_TYPE, NULL, "expected the media type %s or %s, found %s%.100s%s",
+                media_safetensors, media_tar, given[0] != '\0' ? "\"" : "none", given, given[0] != '\0' ? "\"" : "");
     return false;
 }
 
@@ -161,22 +157,47 @@ static bool have_values(struct exchange *exchange, const char *const *names, siz
     return true;
 }
 
+/* What a file of tensors alone does not say; a folder has its config.json. */
+static const char *const put_names[] = {"num_heads", "num_kv_heads", "add_zero_attn", "norm_first", "activation"};
+
+static bool check_put_query(struct exchange *exchange) {
+    const size_t count = sizeof put_names / sizeof *put_names;
+    if (!exchange_check_query(exchange, put_names, count) || !have_values(exchange, put_names, count))
+        return false;
+    for (size_t i = 0; i < count && strcmp(exchange->content_type, media_tar) == 0; i++) {
+        struct problem *problem = &exchange->problem;
+        if (exchange_query(exchange, put_names[i]) == NULL)
+            continue;
+        problem_set(problem, PROBLEM_INVALID, NULL, "%s is for %s; a whole model's is in its config.json", put_names[i],
+                    media_safetensors);
+        snprintf(problem->parameter, sizeof problem->parameter, "%s", put_names[i]);
+        return false;
+    }
+    return true;
+}
+
+static const struct model *put(struct exchange *exchange, const char *id, bool *replaced) {
+    struct registry *registry = registry_of(exchange);
+    struct registry_condition condition = condition_of(exchange);
+    if (strcmp(exchange->content_type, media_tar) == 0)
+        return registry_put_tar(registry, id, exchange->body_fd, &condition, replaced, &exchange->problem);
+    struct registry_put_options options = {.num_heads = exchange_query(exchange, "num_heads"),
+                                           .num_kv_heads = exchange_query(exchange, "num_kv_heads"),
+                                           .add_zero_attn = exchange_query(exchange, "add_zero_attn"),
+                                           .norm_first = exchange_query(exchange, "norm_first"),
+                                           .activation = exchange_query(exchange, "activation")};
+    return registry_put(registry, id, exchange->body_path, &options, &condition, replaced, &exchange->problem);
+}
+
 enum exchange_outcome models_put(struct exchange *exchange) {
-    static const char *const names[] = {"num_heads", "num_kv_heads", "add_zero_attn"};
-    const size_t count = sizeof names / sizeof *names;
     const char *id = id_of(exchange);
     bool replaced = false;
-    if (!exchange_check_query(exchange, names, count) || !have_values(exchange, names, count) ||
-        !accepts_json(exchange) || !registry_id_check(id, NULL, &exchange->problem) || !check_media_type(exchange))
+    if (!accepts_json(exchange) || !registry_id_check(id, NULL, &exchange->problem) || !check_media_type(exchange) ||
+        !check_put_query(exchange))
         return EXCHANGE_DONE;
     if (exchange->may_defer)
         return EXCHANGE_DEFER;
-    struct registry_put_options options = {.num_heads = exchange_query(exchange, names[0]),
-                                           .num_kv_heads = exchange_query(exchange, names[1]),
-                                           .add_zero_attn = exchange_query(exchange, names[2])};
-    struct registry_condition condition = condition_of(exchange);
-    const struct model *model = registry_put(registry_of(exchange), id, exchange->body_path, &options, &condition,
-                                             &replaced, &exchange->problem);
+    const struct model *model = put(exchange, id, &replaced);
     if (model == NULL)
         return EXCHANGE_DONE;
     answer_put(exchange, model, replaced);

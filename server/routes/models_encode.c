@@ -51,14 +51,22 @@ static void put_tensor(struct encoder *encoder, const struct attn_named_view *te
     encoder_end_object(encoder);
 }
 
-static void put_tensors(struct encoder *encoder, const struct attn_safetensors *file) {
-    size_t count = file != NULL ? attn_safetensors_count(file) : 0;
-    encoder_key(encoder, "tensors");
-    encoder_begin_array(encoder);
-    for (size_t i = 0; i < count; i++) {
+static void put_tensors_of(struct encoder *encoder, const struct attn_safetensors *file) {
+    for (size_t i = 0; i < attn_safetensors_count(file); i++) {
         struct attn_named_view tensor = attn_safetensors_tensor(file, i);
         put_tensor(encoder, &tensor);
     }
+}
+
+/* A whole model may be in several files. */
+static void put_tensors(struct encoder *encoder, const struct model *model) {
+    encoder_key(encoder, "tensors");
+    encoder_begin_array(encoder);
+    if (model->file != NULL)
+        put_tensors_of(encoder, model->file);
+    else if (model->transformer != NULL)
+        for (size_t i = 0; i < attn_model_file_count(model->transformer); i++)
+            put_tensors_of(encoder, attn_model_file(model->transformer, i));
     encoder_end_array(encoder);
 }
 
@@ -97,6 +105,6 @@ const char *models_encode_one(struct arena *arena, const struct model *model, si
         return NULL;
     encoder_begin_object(encoder);
     put_members(encoder, model);
-    put_tensors(encoder, model->file);
+    put_tensors(encoder, model);
     return finish(arena, encoder, encoder_end_object(encoder), length);
 }
