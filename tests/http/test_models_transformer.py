@@ -442,3 +442,67 @@ def test_a_client_that_goes_during_an_upload_leaves_nothing(service):
     connection.close()
     wait_until(lambda: not uploads_of(service.models))
     problem(service.request("GET", "/models/m"), 404, "model-not-found")
+
+
+STATE_DICT = (GOLDEN / "torch_encoder_norm_first" / "state_dict.safetensors").read_bytes()
+WHOLE_TRANSFORMER = (GOLDEN / "torch_transformer" / "state_dict.safetensors").read_bytes()
+
+
+def with_header(data, change):
+    """Another header before the same data: `change` gets it as a dict."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def described(**metadata):
+    return with_header(STATE_DICT, lambda header: header.update(__metadata__=metadata))
+
+
+def misnamed(header):
+    header["layers.0.norm3.weight"] = header.pop("layers.0.norm1.weight")
+
+
+def test_a_state_dict_is_a_whole_model_and_keeps_its_settings(service, start_server):
+    query = "?num_heads=3&norm_first=true&activation=gelu"
+    answer = put(service, "m", STATE_DICT, query)
+    assert answer.status == 201, answer.body
+    shown = answer.json()
+    assert (shown["kind"], shown["layers"], shown["heads"], shown["hidden_size"]) == ("transformer", 2, 3, 24)
+    assert {"name": "layers.1.linear1.weight", "shape": [40, 24], "dtype": "float32"} in shown["tensors"]
+    service.stop()
+    again = wait_ready(start_server("--models", service.models))
+    found = again.request("GET", "/models/m")
+    assert found.json() == shown
+    assert found.headers["ETag"] == answer.headers["ETag"]
+    whole = put(again, "both", WHOLE_TRANSFORMER, "?num_heads=3&activation=gelu")
+    assert whole.status == 201, whole.body
+    assert (whole.json()["kind"], whole.json()["layers"]) == ("transformer", 4)
+
+
+@pytest.mark.parametrize(
+    "body, query, members",
+    [
+        (STATE_DICT, "", {"pointer": "/__metadata__/num_heads"}),
+        (STATE_DICT, "?num_heads=5", {"parameter": "num_heads"}),
+        (described(num_heads="5"), "", {"pointer": "/__metadata__/num_heads"}),
+        (described(num_heads="3"), "?num_heads=4", {"parameter": "num_heads"}),
+        (described(num_heads="3", activation="gelu"), "?activation=relu", {"parameter": "activation"}),
+        (described(num_heads="3", norm_first="perhaps"), "", {"pointer": "/__metadata__/norm_first"}),
+        (STATE_DICT, "?num_heads=3&norm_first=perhaps", {"parameter": "norm_first"}),
+        (STATE_DICT, "?num_heads=3&activation=tanh", {"parameter": "activation"}),
+        (STATE_DICT, "?num_heads=3&num_kv_heads=3", {"parameter": "num_kv_heads"}),
+        (STATE_DICT, "?num_heads=3&add_zero_attn=true", {"parameter": "add_zero_attn"}),
+        (layer(), "?norm_first=true", {"parameter": "norm_first"}),
+        (layer(), "?activation=relu", {"parameter": "activation"}),
+        (with_header(STATE_DICT, misnamed), "?num_heads=3", {}),
+        (safetensors({"model.layers.0.x": ((2,), [1, 2])}), "?num_heads=3", {"pointer": "/model.layers.0.x"}),
+    ],
+)
+def test_state_dicts_that_are_none_are_refused(server, body, query, members):
+    found = problem(put(server, "refused", body, query), 422, "invalid-request")
+    for name, value in members.items():
+        assert found.get(name) == value, found
+    problem(server.request("GET", "/models/refused"), 404, "model-not-found")
