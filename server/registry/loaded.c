@@ -42,12 +42,14 @@ struct loaded *loaded_create(const struct load_source *source, enum model_status
         return NULL;
     loaded->path = strdup(source->path);
     loaded->text = malloc(id_bytes + reason_bytes);
-    if (loaded->path == NULL || loaded->text == NULL || pthread_mutex_init(&loaded->hash_lock, NULL) != 0) {
+    if (loaded->path == NULL || loaded->text == NULL) {
         free(loaded->path);
         free(loaded->text);
         free(loaded);
         return NULL;
     }
+    pthread_mutex_init(&loaded->hash_lock, NULL);
+    pthread_mutex_init(&loaded->tokenizer_lock, NULL);
     memcpy(loaded->text, source->id, id_bytes);
     if (reason != NULL)
         memcpy(loaded->text + id_bytes, reason, reason_bytes);
@@ -93,6 +95,7 @@ void loaded_release(struct loaded *loaded) {
     free(loaded->text);
     free(loaded->tokenizer_reason);
     pthread_mutex_destroy(&loaded->hash_lock);
+    pthread_mutex_destroy(&loaded->tokenizer_lock);
     free(loaded);
 }
 
@@ -230,6 +233,18 @@ struct loaded *loaded_open(const struct load_source *source, const struct regist
         return loaded;
     loaded_release(loaded);
     return NULL;
+}
+
+bool loaded_open_tokenizer(struct loaded *loaded, struct problem *problem) {
+    if (atomic_load(&loaded->has_tokenizer) || !loaded->is_folder || loaded->model.status != MODEL_READY)
+        return true;
+    bool is_usable = true;
+    pthread_mutex_lock(&loaded->tokenizer_lock);
+    if (!atomic_load(&loaded->has_tokenizer))
+        is_usable = whole_open_tokenizer(loaded, problem);
+    atomic_store(&loaded->has_tokenizer, true);
+    pthread_mutex_unlock(&loaded->tokenizer_lock);
+    return is_usable;
 }
 
 static bool hash_path(const char *path, const atomic_bool *stops, char *text) {

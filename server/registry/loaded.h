@@ -25,6 +25,8 @@ struct loaded {
     size_t copy_count;
     char *text;             /**< the id, and the reason behind it */
     char *tokenizer_reason; /**< what model.tokenizer_reason is */
+    pthread_mutex_t tokenizer_lock;
+    atomic_bool has_tokenizer; /**< or is known to have none: model.tokenizer may be read */
     pthread_mutex_t hash_lock;
     char sha256[HASH_TEXT_BYTES];
     atomic_bool is_hashed;
@@ -52,6 +54,13 @@ void loaded_release(struct loaded *loaded);
 bool loaded_guard(struct loaded *loaded, void *bytes, size_t length, struct problem *problem);
 /** @return whether what the path names is still what was loaded from it. */
 bool loaded_is_current(const struct loaded *loaded, const char *path);
+
+/**
+ * Opens a whole model's tokenizer, unless that was done: it takes longer than the model itself, and readiness does not
+ * wait for it. Any thread; whoever reads model.tokenizer has called it before.
+ * @return false with the problem filled where it cannot be used (the model can), the first time
+ */
+bool loaded_open_tokenizer(struct loaded *loaded, struct problem *problem);
 
 /** Computes the hash unless it is there, or `stops` (NULL: never) becomes true meanwhile. Any thread. */
 void loaded_hash(struct loaded *loaded, const atomic_bool *stops);

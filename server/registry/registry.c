@@ -51,9 +51,17 @@ static void load_awaited(struct registry *registry, struct loaded *placeholder) 
     publish_in_place(registry, placeholder, loaded);
 }
 
-static void hash_all(struct registry *registry) {
+static void open_tokenizer(struct loaded *loaded) {
+    struct problem ignored; /* kept in the model */
+    loaded_open_tokenizer(loaded, &ignored);
+}
+
+/* What need not be there for a model to be ready: tokenizers first, then hashes, which read whole files. */
+static void complete_all(struct registry *registry) {
     const struct model **models;
     size_t count = registry_list(registry, &models);
+    for (size_t i = 0; i < count && !atomic_load(&registry->stops); i++)
+        open_tokenizer((struct loaded *)models[i]);
     for (size_t i = 0; i < count; i++) {
         if (!atomic_load(&registry->stops))
             loaded_hash((struct loaded *)models[i], &registry->stops);
@@ -62,7 +70,7 @@ static void hash_all(struct registry *registry) {
     free(models);
 }
 
-/* Readiness first: hashes of large files come when everything can be used. */
+/* Readiness first. */
 static void *run_loader(void *argument) {
     struct registry *registry = argument;
     for (size_t i = 0; i < registry->awaited_count; i++) {
@@ -72,7 +80,7 @@ static void *run_loader(void *argument) {
         atomic_fetch_sub(&registry->pending, 1);
     }
     registry->awaited_count = 0;
-    hash_all(registry);
+    complete_all(registry);
     return NULL;
 }
 
@@ -252,7 +260,7 @@ void registry_rescan(struct registry *registry) {
     }
     pthread_mutex_unlock(&registry->writing);
     scan_reset(&scan);
-    hash_all(registry);
+    complete_all(registry);
 }
 
 bool registry_is_settled(struct registry *registry, size_t *failed_count) {
@@ -285,7 +293,10 @@ const struct model *registry_acquire(struct registry *registry, const char *id, 
         problem_set(problem, PROBLEM_MODEL_NOT_FOUND, NULL, "there is no model \"%.300s\"", id);
         return NULL;
     }
-    return registry_model_is_broken(&found->model) ? &retire_broken(registry, found)->model : &found->model;
+    if (registry_model_is_broken(&found->model))
+        return &retire_broken(registry, found)->model;
+    open_tokenizer(found);
+    return &found->model;
 }
 
 void registry_release(struct registry *registry, const struct model *model) {

@@ -31,7 +31,8 @@ struct model {
     struct attn_layer layer;                /**< of kind "attention" */
     const struct attn_safetensors *file;    /**< likewise; of a state dict too */
     const struct attn_model *transformer;   /**< of kind "transformer"; else NULL */
-    const struct attn_tokenizer *tokenizer; /**< of a transformer that has one; else NULL */
+    const struct attn_tokenizer *tokenizer; /**< of a transformer that has one; else NULL; of acquired models only, as
+                                                 the next */
     const char *tokenizer_reason; /**< why a transformer's tokenizer could not be used; NULL where it could, or there is
                                        none */
 };
@@ -61,7 +62,10 @@ bool registry_is_settled(struct registry *registry, size_t *failed_count);
 /** Checks an id (api.md section 4). @return false with PROBLEM_INVALID; `pointer` goes into it (may be NULL). */
 bool registry_id_check(const char *id, const char *pointer, struct problem *problem);
 
-/** @return the model, to be released, whatever its status; NULL with PROBLEM_MODEL_NOT_FOUND. */
+/**
+ * @return the model, to be released, whatever its status; NULL with PROBLEM_MODEL_NOT_FOUND. The first call for a whole
+ *         model may have to wait for its tokenizer, which is opened behind readiness.
+ */
 const struct model *registry_acquire(struct registry *registry, const char *id, struct problem *problem);
 void registry_release(struct registry *registry, const struct model *model);
 /** @return how many, with *models a malloc'ed array of acquired models sorted by id, each to be released. */

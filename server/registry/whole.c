@@ -55,11 +55,15 @@ static bool guard_files(struct loaded *loaded, struct problem *problem) {
     return true;
 }
 
-/* A tokenizer that cannot be used leaves a model that takes ids; why is told to who sends a text. */
-static bool open_tokenizer(struct loaded *loaded, struct problem *problem) {
+static bool read_tokenizer(struct loaded *loaded, struct problem *problem) {
     struct attn_tokenizer *tokenizer = NULL;
     struct attn_error error = {.status = ATTN_OK};
     attn_status status = attn_tokenizer_open(&tokenizer, loaded->path, &error);
+    if (!folder_is_current(&loaded->folder, loaded->path)) {
+        attn_tokenizer_close(tokenizer);
+        problem_set(problem, PROBLEM_MODEL_FAILED, NULL, "the model's files were changed after it was loaded");
+        return false;
+    }
     loaded->model.tokenizer = tokenizer;
     if (status == ATTN_OK || (status == ATTN_EIO && error.field[0] == '\0'))
         return true;
@@ -67,9 +71,16 @@ static bool open_tokenizer(struct loaded *loaded, struct problem *problem) {
     /* where a part inside is at fault, the file is well-formed */
     if (status == ATTN_EFORMAT && strchr(error.field, '/') != NULL && error.offset == 0)
         problem_set(problem, PROBLEM_INVALID, problem->pointer, "%s: %s", error.field, error.message);
+    return false;
+}
+
+/* A model whose tokenizer cannot be used still takes ids; why is told to who sends a text. */
+bool whole_open_tokenizer(struct loaded *loaded, struct problem *problem) {
+    if (read_tokenizer(loaded, problem))
+        return true;
     loaded->tokenizer_reason = strdup(problem->detail);
-    loaded->model.tokenizer_reason = loaded->tokenizer_reason;
-    return loaded->tokenizer_reason != NULL;
+    loaded->model.tokenizer_reason = loaded->tokenizer_reason != NULL ? loaded->tokenizer_reason : "out of memory";
+    return false;
 }
 
 bool whole_open_folder(struct loaded *loaded, struct problem *problem) {
@@ -81,7 +92,7 @@ bool whole_open_folder(struct loaded *loaded, struct problem *problem) {
     }
     loaded->model.transformer = transformer;
     describe(&loaded->model);
-    return guard_files(loaded, problem) && open_tokenizer(loaded, problem);
+    return guard_files(loaded, problem);
 }
 
 static bool parse_activation(const char *text, size_t *activation) {

@@ -133,10 +133,9 @@ static void place_in_archive(const struct tar *tar, struct problem *problem) {
 static struct loaded *load_folder(const struct tar *tar, const char *id, const char *path, struct problem *problem) {
     struct load_source source = {id, path, false};
     struct loaded *loaded = loaded_open(&source, NULL, problem);
-    bool is_whole = loaded != NULL && loaded->model.tokenizer_reason == NULL;
-    if (is_whole)
+    if (loaded != NULL && loaded_open_tokenizer(loaded, problem))
         return loaded;
-    place_in_archive(tar, problem); /* the tokenizer's problem too is where loaded_open has left it */
+    place_in_archive(tar, problem);
     loaded_release(loaded);
     return NULL;
 }

@@ -160,6 +160,62 @@ def test_models_are_replaced_by_their_like_and_by_the_other_kind(service, start_
     assert [model["id"] for model in models_of(again)] == ["m"]
 
 
+def test_texts_are_read_by_the_tokenizer_of_the_archive(service, start_server):
+    files = with_tokenizer()
+    assert put_tar(service, "m", tar(files)).status == 201
+    for server in [service, wait_ready(start_server("--model", f"m={service.models / 'm'}"))]:
+        answer = ask(server, "m", input_ids=None, text="the cat sat")
+        assert answer.status == 200, answer.body
+        assert [token["id"] for token in answer.json()["tokens"]] == [1, 2, 3]
+    assert put_tar(service, "m", tar(GPT2)).status == 200
+    assert "no tokenizer" in problem(ask(service, "m", input_ids=None, text="the"), 422, "invalid-request")["detail"]
+
+
+def test_a_folder_whose_tokenizer_is_broken_still_takes_ids(start_server, tmp_path):
+    write(tmp_path / "m", BROKEN_TOKENIZER)
+    server = wait_ready(start_server("--models", tmp_path))
+    assert ask(server, "m").status == 200
+    assert "tokenizer.json" in problem(ask(server, "m", input_ids=None, text="x"), 422, "invalid-request")["detail"]
+
+
+def test_requests_in_flight_finish_on_the_model_they_began_with(service):
+    """Answers are of the one model or the other, never of a mixture, and there are no failures."""
+    put_tar(service, "m", tar(GPT2))
+    seen, stop = [], threading.Event()
+
+    def ask_on():
+        while not stop.is_set():
+            answer = ask(service, "m", return_output=False, weights="average")
+            seen.append((answer.status, json.dumps(answer.json().get("layers"))))
+
+    whole = [GPT2, BERT]
+    threads = [threading.Thread(target=ask_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(30):
+        assert put_tar(service, "m", tar(whole[(turn + 1) % 2])).status == 200
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in seen} == {200}
+    assert len({layers for _, layers in seen}) == 2
+    assert len(seen) > 10
+
+
+def test_weights_cut_short_under_use_do_not_take_the_server_down(service):
+    assert put_tar(service, "m", tar(BERT)).status == 201
+    assert ask(service, "m").status == 200
+    for path in (service.models / "m").glob("*.safetensors"):
+        os.truncate(path, 0)
+    problem(ask(service, "m"), 503, "model-failed")
+    shown = service.request("GET", "/models/m").json()
+    assert (shown["status"], shown["reason"]) == ("failed", "the model's file was cut short while it was in use")
+    write(service.models / "m", BERT)
+    service.signal(signal.SIGHUP)
+    wait_until(lambda: service.request("GET", "/models/m").json()["status"] == "ready")
+    assert ask(service, "m").status == 200
+
+
 def test_a_file_goes_before_a_folder_of_its_name(start_server, tmp_path):
     """What a crash between the two steps of a replacement leaves is the old model or the new, and writing tidies up."""
     (tmp_path / "m").mkdir()
@@ -240,6 +296,9 @@ def without(files, *names):
         (with_config(GPT2, vocab_size=68), 422, None, ["wte.weight"]),
         (with_tensors(rename_tensor), 422, None, ["h.0.attn.c_attn.weight"]),
         (with_tensors(transpose_tensor), 422, None, ["wpe.weight"]),
+        (BROKEN_TOKENIZER, 400, "/tokenizer.json", ["tokenizer.json"]),
+        (with_tokenizer(model={"type": "Telepathy"}), 422, None, ["tokenizer.json", "Telepathy", "WordPiece"]),
+        (with_tokenizer(pre_tokenizer={"type": "Guess"}), 422, None, ["tokenizer.json", "Guess"]),
     ],
 )  # fmt: skip
 def test_what_is_no_model_is_refused(server, files, status, pointer, words):
@@ -256,6 +315,9 @@ def test_offsets_are_of_the_archive(server):
     found = problem(put_tar(server, "refused", body), 400, "malformed-body")
     assert found["offset"] == inside(body, "model.safetensors", 8), found
     assert f"byte {found['offset']} of the archive" in found["detail"]
+    body = tar(BROKEN_TOKENIZER)
+    found = problem(put_tar(server, "refused", body), 400, "malformed-body")
+    assert found["offset"] == inside(body, "tokenizer.json", len(BROKEN_TOKENIZER["tokenizer.json"])), found
 
 
 def changed_at(data, at, new):
