@@ -123,6 +123,8 @@ static const struct source {
                         json_t **json);
 } sources[] = {
     {"tokenizer.json", load_tokenizer_json},
+    {"vocab.json", attn_load_vocab_json},
+    {"vocab.txt", attn_load_vocab_txt},
 };
 
 static attn_status read_source(struct attn_reader *reader, const struct source *source, const char *directory,

@@ -30,6 +30,11 @@ attn_status attn_file_read(struct attn_reader *reader, const char *directory, co
 /** Parses JSON; reader->path is the file's name. */
 attn_status attn_json_parse(struct attn_reader *reader, const char *bytes, size_t length, json_t **json);
 
+/* Readers of the files that stand for a tokenizer.json, in files.c: each makes the document that there would be. */
+attn_status attn_load_vocab_txt(struct attn_reader *reader, const char *directory, const char *bytes, size_t length,
+                                json_t **json);
+attn_status attn_load_vocab_json(struct attn_reader *reader, const char *directory, const char *bytes, size_t length,
+                                 json_t **json);
 
 /** Reads a parsed tokenizer.json into a tokenizer of zeros; reader->path is the file's name. */
 attn_status attn_tokenizer_read_json(struct attn_reader *reader, const json_t *json);
