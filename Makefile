@@ -181,7 +181,8 @@ bench-codec: $(BUILD)/bench/codec_bench ## Numbers to and from text against to_c
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
-FUZZ_OBJECTS := $(filter $(BUILD)/obj/lib/tensor/% $(BUILD)/obj/lib/safetensors/% $(BUILD)/obj/server/base/% \
+FUZZ_OBJECTS := $(filter $(BUILD)/obj/lib/tensor/% $(BUILD)/obj/lib/safetensors/% $(BUILD)/obj/lib/tokenizer/% \
+                         $(BUILD)/obj/server/base/% \
                          $(BUILD)/obj/server/codec/% $(BUILD)/obj/server/registry/tar.o,$(LIB_OBJECTS) $(SERVER_OBJECTS))
 .PHONY: fuzz fuzz-run
 fuzz: ## Feed the readers of bodies with made-up bytes, FUZZ_SECONDS each (needs clang)

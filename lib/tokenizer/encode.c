@@ -50,8 +50,8 @@ static attn_status run_text(const struct attn_tokenizer *tokenizer, struct attn_
             run->error->offset = valid;
         return status;
     }
-    if (length >= ATTN_TEXT_LIMIT)
-        return attn_fail(run->error, ATTN_ELIMIT, field, "a text has less than %d bytes", ATTN_TEXT_LIMIT);
+    if (length > ATTN_LONGEST_INPUT)
+        return attn_fail(run->error, ATTN_ELIMIT, field, "a text has at most %d bytes", ATTN_LONGEST_INPUT);
     struct attn_text text = {0};
     attn_status status = copy_text(&text, bytes, length) ? ATTN_OK : no_memory(run->error, field);
     struct attn_slice slice = {.bytes = text.bytes, .origins = text.origins, .length = length};

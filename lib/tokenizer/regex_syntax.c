@@ -32,6 +32,8 @@ static const struct escape {
     {'S', "\\P{White_Space}", "\\P{White_Space}"},
     {'w', "[" OUTER_WORD "]", WORD},
     {'W', "[^" OUTER_WORD "]", NULL},
+    {'b', "(?:(?<=[" OUTER_WORD "])(?![" OUTER_WORD "])|(?<![" OUTER_WORD "])(?=[" OUTER_WORD "]))", "\\b"},
+    {'B', "(?:(?<=[" OUTER_WORD "])(?=[" OUTER_WORD "])|(?<![" OUTER_WORD "])(?![" OUTER_WORD "]))", NULL},
     {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
     {'H', "[^0-9a-fA-F]", NULL},
 };

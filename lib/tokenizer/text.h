@@ -22,8 +22,8 @@ struct attn_slice {
     uint32_t first; /**< where the slice begins in the given text, whatever is left of it */
 };
 
-/** Bytes of a text under way; normalisers that blow a text up come to an end there. */
-enum { ATTN_TEXT_LIMIT = 1 << 28 };
+/** Bytes of a text under way: normalisers that blow a text up come to an end there; and of one that is given. */
+enum { ATTN_TEXT_LIMIT = 1 << 25, ATTN_LONGEST_INPUT = 1 << 23 };
 
 /** A text that grows. Start from zeros; free with attn_text_reset. */
 struct attn_text {

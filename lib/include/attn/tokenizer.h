@@ -56,7 +56,8 @@ struct attn_encode_options {
 /**
  * Opens the tokenizer of a directory: `tokenizer.json`; else `vocab.json` with `merges.txt` (byte-level BPE),
  * `vocab.txt` (WordPiece), or `spiece.model`, `sentencepiece.bpe.model`, `tokenizer.model` (SentencePiece), with what
- * `tokenizer_config.json` and `special_tokens_map.json` say beside them.
+ * `tokenizer_config.json` and `special_tokens_map.json` say beside them. What tokenizer.json says of truncation and
+ * padding is left to the caller.
  *
  * @param tokenizer receives the tokenizer, to be freed by attn_tokenizer_close; untouched on failure
  * @return ATTN_OK; ATTN_EIO with error->field "" where the directory has none of the files; ATTN_EFORMAT where one is
@@ -77,7 +78,8 @@ ATTN_API void attn_tokenizer_close(struct attn_tokenizer *tokenizer);
  * @param options   NULL is ATTN_ENCODE_DEFAULTS
  * @param encoding  receives the tokens, to be freed by attn_encoding_reset; untouched on failure
  * @return ATTN_OK; ATTN_EFORMAT for bytes that are no UTF-8, with error->offset; ATTN_ELIMIT for more than max_length
- *         tokens; ATTN_ERANGE where max_length leaves no room for the special tokens; ATTN_ENOMEM; error->field is
+ *         tokens, for a text of more than 8 MiB, and for one with which a pattern of the tokenizer takes too many
+ *         steps; ATTN_ERANGE where max_length leaves no room for the special tokens; ATTN_ENOMEM; error->field is
  *         "text" or "text_pair". Time grows as n log n with the text at most. Thread safe.
  */
 ATTN_API attn_status attn_tokenizer_encode(const struct attn_tokenizer *tokenizer, const char *text, size_t text_length,
