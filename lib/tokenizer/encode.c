@@ -3,6 +3,7 @@
 #include "lib/tokenizer/tokenizer.h"
 #include "lib/tokenizer/unicode.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +64,7 @@ static attn_status run_text(const struct attn_tokenizer *tokenizer, struct attn_
     if (status == ATTN_OK)
         status = tokenize(tokenizer, run);
     if (status != ATTN_OK && run->error != NULL && strcmp(run->error->field, "text") == 0)
-        strcpy(run->error->field, field);
+        snprintf(run->error->field, sizeof run->error->field, "%s", field);
     return status;
 }
 

@@ -32,7 +32,8 @@ static bool fill_texts(struct attn_tokenizer *tokenizer, struct attn_tokens *byt
             continue;
         if (!put_readable(tokenizer, token, bytes, readable))
             return false;
-        if (readable->length == token.length && memcmp(readable->bytes, token.bytes, token.length) == 0)
+        if (readable->length > 0 && readable->length == token.length &&
+            memcmp(readable->bytes, token.bytes, token.length) == 0)
             continue;
         const char *copy = attn_pool_copy(&tokenizer->pool, readable->bytes, readable->length);
         if (copy == NULL)

@@ -95,7 +95,7 @@ static bool is_in(const struct range *ranges, size_t count, uint32_t code_point)
     return low < count && code_point >= ranges[low].first;
 }
 
-#define IS_IN(table, code_point) is_in(table, sizeof table / sizeof *table, code_point)
+#define IS_IN(table, code_point) is_in(table, sizeof(table) / sizeof *(table), code_point)
 
 bool attn_is_whitespace(uint32_t code_point) {
     if (code_point < 0x1680)

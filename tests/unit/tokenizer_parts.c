@@ -120,7 +120,7 @@ static void check_case(const struct tokenizer_case *one) {
     attn_tokenizer_close(tokenizer);
 }
 
-#define COUNT(cases) ((int)(sizeof cases / sizeof *cases))
+#define COUNT(cases) ((int)(sizeof(cases) / sizeof *(cases)))
 
 START_TEST(normalizers_change_texts_and_keep_places) {
     check_case(&normalizing[_i]);
