@@ -180,7 +180,10 @@ attn_status attn_build_layers(struct attn_builder *builder) {
     if (stack->layers == NULL)
         return attn_fail(builder->error, ATTN_ENOMEM, "", "no memory for the model's layers");
     const size_t inner = attn_setting_size(&builder->settings, ATTN_SET_INNER);
-    const size_t groups = attn_setting_size(&builder->settings, ATTN_SET_GROUPS), whole = stack->layer_count / inner;
+    const size_t groups = attn_setting_size(&builder->settings, ATTN_SET_GROUPS);
+    const size_t whole = attn_setting_size(&builder->settings, ATTN_SET_LAYERS);
+    if (inner == 0 || whole == 0)
+        return attn_config_fail(builder->error, ATTN_ERANGE, "num_hidden_layers", "no layers");
     for (size_t i = 0; i < stack->layer_count; i++) {
         attn_status status = ATTN_OK;
         builder->layer = i / inner * groups / whole;

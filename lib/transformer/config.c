@@ -212,7 +212,7 @@ static void follow(struct attn_settings *settings, enum attn_setting setting, do
 static attn_status check_heads(const struct attn_settings *settings, struct attn_error *error) {
     const size_t heads = attn_setting_size(settings, ATTN_SET_HEADS);
     const size_t kv_heads = attn_setting_size(settings, ATTN_SET_KV_HEADS);
-    if (heads % kv_heads != 0)
+    if (kv_heads == 0 || heads % kv_heads != 0)
         return attn_config_fail(error, ATTN_ERANGE, "num_key_value_heads", "%zu heads are no multiple of %zu", heads,
                                 kv_heads);
     if (attn_setting_size(settings, ATTN_SET_HEAD_DIM) == 0)

@@ -26,7 +26,7 @@ static attn_status add_file(struct attn_tensors *tensors, const char *directory,
                             struct attn_error *error) {
     char path[MAX_PATH];
     for (size_t i = 0; i < tensors->count; i++)
-        if (strcmp(tensors->names[i], name) == 0)
+        if (tensors->names[i] != NULL && strcmp(tensors->names[i], name) == 0)
             return ATTN_OK;
     if (tensors->count == ATTN_MAX_SHARDS)
         return attn_fail(error, ATTN_ERANGE, INDEX_NAME, "more than %d shards", ATTN_MAX_SHARDS);
@@ -73,10 +73,11 @@ static attn_status check_index(const struct attn_tensors *tensors, const json_t 
     const char *tensor;
     json_t *value;
     json_object_foreach(json_object_get(index, "weight_map"), tensor, value) {
-        const char *file = NULL;
-        if (attn_tensors_find(tensors, tensor, &file).name == NULL || strcmp(file, json_string_value(value)) != 0)
+        const char *file = "", *claimed = json_string_value(value);
+        if (claimed == NULL || attn_tensors_find(tensors, tensor, &file).name == NULL || file == NULL ||
+            strcmp(file, claimed) != 0)
             return attn_fail(error, ATTN_EFORMAT, INDEX_NAME "/weight_map", "%.120s is not in %.120s", tensor,
-                             json_string_value(value));
+                             claimed != NULL ? claimed : "it");
     }
     return ATTN_OK;
 }
