@@ -60,6 +60,8 @@ def llamas():
         "dynamic": dict(factor=2.0),
         "llama3": dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16),
         "yarn": dict(factor=4.0, original_max_position_embeddings=16, beta_fast=4.0, beta_slow=1.0),
+        "longrope": dict(short_factor=[1.0, 1.1, 1.3, 2.0], long_factor=[1.5, 2.0, 4.0, 6.0], factor=4.0,
+                         original_max_position_embeddings=16),
     }
     for index, (kind, more) in enumerate(scalings.items()):
         config = dict(SMALL, num_hidden_layers=1, tie_word_embeddings=True)
