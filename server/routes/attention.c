@@ -9,9 +9,10 @@
 
 /** A request on its way through, kept across EXCHANGE_DEFER and until the response has gone. In the arena. */
 struct attention {
-    bool body_is_binary;
+    bool body_is_binary, is_read;
     enum attention_media media;
     struct attention_request request;
+    struct attention_answer answer;
     struct attn_plan *plan;
     struct attn_result *result;
 };
@@ -84,8 +85,8 @@ static bool begin(struct exchange *exchange) {
 }
 
 /** A type for one tensor was picked: there must be one, else the client gets JSON or safetensors if it takes these. */
-static bool check_single(struct exchange *exchange, struct attention *attention) {
-    if (attention->media <= MEDIA_SAFETENSORS || attention_request_tensor_count(&attention->request) == 1) {
+static bool check_single(struct exchange *exchange, struct attention *attention, size_t tensors) {
+    if (attention->media <= MEDIA_SAFETENSORS || tensors == 1) {
         return true;
     }
     if (negotiate(exchange, attention, MEDIA_SAFETENSORS + 1)) {
@@ -95,7 +96,7 @@ static bool check_single(struct exchange *exchange, struct attention *attention)
         &exchange->problem, PROBLEM_NOT_ACCEPTABLE, NULL,
         "%s holds one tensor, and this answer has %zu: take application/json or application/vnd.safetensors, or "
         "ask for one (\"return_output\": false with one form of `weights`)",
-        attention_media_types[attention->media], attention_request_tensor_count(&attention->request));
+        attention_media_types[attention->media], tensors);
     return false;
 }
 
@@ -119,19 +120,35 @@ static bool read_request(struct exchange *exchange, struct attention *attention)
                                   exchange->server->config->max_elements, &exchange->problem);
 }
 
-/** Body to plan. */
-static bool decode(struct exchange *exchange, struct attention *attention) {
+/** Body to request. */
+static bool read_body(struct exchange *exchange, struct attention *attention) {
     uint64_t started = clock_ns();
-    if (read_request(exchange, attention)) {
-        attention->plan = attention_request_plan(&attention->request, &exchange->problem);
-    }
-    /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
-    document_reset(&attention->request.document);
+    attention->is_read = read_request(exchange, attention);
     if (attention->request.model != NULL) {
         exchange_name_model(exchange, attention->request.model->id);
     }
     exchange->timings.decode_ms = clock_ms_since(started);
-    return attention->plan != NULL && check_single(exchange, attention);
+    return attention->is_read;
+}
+
+static bool is_transformer(const struct attention *attention) {
+    return attention->request.mode == ATTENTION_TRANSFORMER;
+}
+
+/** How many tensors the answer will hold, where that is known before it is computed. */
+static bool check_planned(struct exchange *exchange, struct attention *attention) {
+    return is_transformer(attention) ||
+           check_single(exchange, attention, attention_request_tensor_count(&attention->request));
+}
+
+/** Request to plan. */
+static bool make_plan(struct exchange *exchange, struct attention *attention) {
+    uint64_t started = clock_ns();
+    attention->plan = attention_request_plan(&attention->request, &exchange->execution, &exchange->problem);
+    /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
+    document_reset(&attention->request.document);
+    exchange->timings.decode_ms += clock_ms_since(started);
+    return attention->plan != NULL && check_planned(exchange, attention);
 }
 
 static bool rest_is_small(const struct attention *attention) {
@@ -181,6 +198,18 @@ static bool compute(struct exchange *exchange, struct attention *attention) {
     return exchange->problem.id == PROBLEM_NONE;
 }
 
+static void respond(struct exchange *exchange, struct attention *attention) {
+    attention->answer = (struct attention_answer){.result = attention->result};
+    if (is_transformer(attention)) {
+        attention->answer.transformer = &attention->request.transformer;
+        attention->answer.tokenizer = attention->request.model->tokenizer;
+        if (!check_single(exchange, attention, attention->result->tensor_count)) {
+            return;
+        }
+    }
+    attention_respond(exchange, &attention->answer, attention->media, attention->request.encode);
+}
+
 enum exchange_outcome attention_handle(struct exchange *exchange) {
     if (exchange->state == NULL && !begin(exchange)) {
         return EXCHANGE_DONE;
@@ -189,14 +218,20 @@ enum exchange_outcome attention_handle(struct exchange *exchange) {
     if (exchange->may_defer && !body_is_small(exchange)) {
         return EXCHANGE_DEFER;
     }
-    if (attention->plan == NULL && !decode(exchange, attention)) {
+    if (!attention->is_read && !read_body(exchange, attention)) {
+        return EXCHANGE_DONE;
+    }
+    if (exchange->may_defer && is_transformer(attention)) {
+        return EXCHANGE_DEFER; /* a whole model's forward is milliseconds: no estimate is needed */
+    }
+    if (attention->plan == NULL && !make_plan(exchange, attention)) {
         return EXCHANGE_DONE;
     }
     if (exchange->may_defer && !rest_is_small(attention)) {
         return EXCHANGE_DEFER;
     }
     if (compute(exchange, attention)) {
-        attention_respond(exchange, attention->result, attention->media, attention->request.encode);
+        respond(exchange, attention);
     }
     return EXCHANGE_DONE;
 }

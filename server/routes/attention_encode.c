@@ -23,6 +23,7 @@ static const attn_group group_order[] = {ATTN_GROUP_OUTPUT, ATTN_GROUP_WEIGHTS, 
 
 /** Some tensors of a result: those of one layer (and head), or with both -1 those of the whole. */
 struct slice {
+    const struct attention_answer *answer;
     const struct attn_result_tensor *tensors;
     size_t count;
     int layer, head;
@@ -33,7 +34,16 @@ static bool is_in_slice(const struct slice *slice, size_t index, attn_group grou
     return tensor->layer == slice->layer && tensor->head == slice->head && tensor->group == group;
 }
 
-static void encode_tensor(struct encoder *encoder, const struct attn_result_tensor *tensor) {
+static bool is_predictions(const struct attn_result_tensor *tensor) {
+    return tensor->group == ATTN_GROUP_EXTRA && strcmp(tensor->name, "predictions") == 0;
+}
+
+static void encode_tensor(struct encoder *encoder, const struct attn_result_tensor *tensor,
+                          const struct attention_answer *answer) {
+    if (is_predictions(tensor) && answer->transformer != NULL) {
+        attention_encode_predictions(encoder, tensor, answer);
+        return;
+    }
     encoder_key(encoder, tensor->name);
     if (tensor->indices.data == NULL) {
         encoder_tensor(encoder, &tensor->values);
@@ -59,7 +69,7 @@ static void encode_group(struct encoder *encoder, const struct slice *slice, att
             encoder_begin_object(encoder);
             is_open = true;
         }
-        encode_tensor(encoder, &slice->tensors[i]);
+        encode_tensor(encoder, &slice->tensors[i], slice->answer);
     }
     if (is_open) {
         encoder_end_object(encoder);
@@ -72,18 +82,36 @@ static void encode_slice(struct encoder *encoder, const struct slice *slice) {
     }
 }
 
-/** @return the index behind the run of tensors of one layer and head that starts at `first`. */
+static bool is_same_place(const struct attn_result_tensor *a, const struct attn_result_tensor *b) {
+    return a->stack == b->stack && a->layer == b->layer && a->head == b->head;
+}
+
+/** @return the index behind the run of tensors of one stack, layer and head that starts at `first`. */
 static size_t run_end(const struct attn_result *result, size_t first) {
     size_t end = first + 1;
-    while (end < result->tensor_count && result->tensors[end].layer == result->tensors[first].layer &&
-           result->tensors[end].head == result->tensors[first].head) {
+    while (end < result->tensor_count && is_same_place(&result->tensors[end], &result->tensors[first])) {
         end++;
     }
     return end;
 }
 
+/** Where an entry of `layers` or `pairs` belongs. */
+static void encode_place(struct encoder *encoder, const struct attn_result_tensor *first) {
+    if (first->stack >= 0) {
+        encoder_key(encoder, "stack");
+        encoder_text(encoder, attn_stack_name((attn_stack)first->stack));
+    }
+    encoder_key(encoder, "layer");
+    encoder_integer(encoder, first->layer);
+    if (first->head >= 0) {
+        encoder_key(encoder, "head");
+        encoder_integer(encoder, first->head);
+    }
+}
+
 /** `layers` or `pairs`: an entry for each run of tensors with a layer. */
-static void encode_layers(struct encoder *encoder, const struct attn_result *result) {
+static void encode_layers(struct encoder *encoder, const struct attention_answer *answer) {
+    const struct attn_result *result = answer->result;
     bool is_open = false;
     for (size_t i = 0, end; i < result->tensor_count; i = end) {
         const struct attn_result_tensor *first = &result->tensors[i];
@@ -96,14 +124,9 @@ static void encode_layers(struct encoder *encoder, const struct attn_result *res
             encoder_begin_array(encoder);
             is_open = true;
         }
-        struct slice slice = {first, end - i, first->layer, first->head};
+        struct slice slice = {answer, first, end - i, first->layer, first->head};
         encoder_begin_object(encoder);
-        encoder_key(encoder, "layer");
-        encoder_integer(encoder, first->layer);
-        if (first->head >= 0) {
-            encoder_key(encoder, "head");
-            encoder_integer(encoder, first->head);
-        }
+        encode_place(encoder, first);
         encode_slice(encoder, &slice);
         encoder_end_object(encoder);
     }
@@ -164,31 +187,36 @@ static bool encode_timings(struct encoder *encoder, const struct exchange_timing
 }
 
 /** What is no tensor. @return false out of memory, now or before. */
-static bool encode_rest(struct encoder *encoder, const struct attn_result *result,
+static bool encode_rest(struct encoder *encoder, const struct attention_answer *answer,
                         const struct exchange_timings *timings) {
-    encode_dims(encoder, &result->dims);
-    encode_warnings(encoder, result);
+    encode_dims(encoder, &answer->result->dims);
+    encode_warnings(encoder, answer->result);
     return encode_timings(encoder, timings);
 }
 
-struct encoder *attention_encode_json(struct arena *arena, const struct attn_result *result,
+struct encoder *attention_encode_json(struct arena *arena, const struct attention_answer *answer,
                                       const struct exchange_timings *timings, struct encode_options options) {
     struct encoder *encoder = encoder_create(arena, options);
-    struct slice whole = {result->tensors, result->tensor_count, -1, -1};
+    struct slice whole = {answer, answer->result->tensors, answer->result->tensor_count, -1, -1};
     if (encoder == NULL) {
         return NULL;
     }
     encoder_begin_object(encoder);
+    attention_encode_tokens(encoder, answer);
     encode_slice(encoder, &whole);
-    encode_layers(encoder, result);
-    return encode_rest(encoder, result, timings) && encoder_end_object(encoder) ? encoder : NULL;
+    encode_layers(encoder, answer);
+    return encode_rest(encoder, answer, timings) && encoder_end_object(encoder) ? encoder : NULL;
 }
 
-/** dims, warnings and timings as JSON text, for __metadata__.response. */
-static char *rest_text(struct arena *arena, const struct attn_result *result, const struct exchange_timings *timings) {
+/** Tokens, dims, warnings and timings as JSON text, for __metadata__.response. */
+static char *rest_text(struct arena *arena, const struct attention_answer *answer,
+                       const struct exchange_timings *timings) {
     struct encoder *encoder = encoder_create(arena, (struct encode_options){0});
-    if (encoder == NULL || !encoder_begin_object(encoder) || !encode_rest(encoder, result, timings) ||
-        !encoder_end_object(encoder)) {
+    if (encoder == NULL || !encoder_begin_object(encoder)) {
+        return NULL;
+    }
+    attention_encode_tokens(encoder, answer);
+    if (!encode_rest(encoder, answer, timings) || !encoder_end_object(encoder)) {
         return NULL;
     }
     size_t capacity = encoder_bound(encoder) + 64, used = 0, written;
@@ -203,24 +231,28 @@ static char *rest_text(struct arena *arena, const struct attn_result *result, co
     return text;
 }
 
-/** "layers.3.weights.average", "pairs.3.1.weights.average", "output"; `suffix` for top-k. */
+/** "layers.3.weights.average", "decoder.layers.0.weights.average", "pairs.3.1.weights.average", "output"; `suffix` for
+ * top-k. */
 static char *item_name(struct arena *arena, const struct attn_result_tensor *tensor, const char *suffix) {
-    char place[64] = "", name[192];
+    char place[80] = "", name[208];
     const char *object = group_object(tensor->group);
+    bool has_stack = tensor->stack >= 0 && tensor->layer >= 0;
+    const char *stack = has_stack ? attn_stack_name((attn_stack)tensor->stack) : "", *dot = has_stack ? "." : "";
     if (tensor->layer >= 0 && tensor->head >= 0) {
-        snprintf(place, sizeof place, "pairs.%d.%d.", tensor->layer, tensor->head);
+        snprintf(place, sizeof place, "%s%spairs.%d.%d.", stack, dot, tensor->layer, tensor->head);
     } else if (tensor->layer >= 0) {
-        snprintf(place, sizeof place, "layers.%d.", tensor->layer);
+        snprintf(place, sizeof place, "%s%slayers.%d.", stack, dot, tensor->layer);
     }
     int length = snprintf(name, sizeof name, "%s%s%s%s%s", place, object != NULL ? object : "",
                           object != NULL ? "." : "", tensor->name, suffix);
     return arena_copy_text(arena, name, (size_t)length);
 }
 
-struct binary_encoder *attention_encode_safetensors(struct arena *arena, const struct attn_result *result,
+struct binary_encoder *attention_encode_safetensors(struct arena *arena, const struct attention_answer *answer,
                                                     const struct exchange_timings *timings) {
+    const struct attn_result *result = answer->result;
     struct binary_item *items = arena_alloc(arena, (2 * result->tensor_count + 1) * sizeof *items);
-    char *rest = rest_text(arena, result, timings);
+    char *rest = rest_text(arena, answer, timings);
     size_t count = 0;
     if (items == NULL || rest == NULL) {
         return NULL;

@@ -6,10 +6,11 @@
 #define PARAMS ATTENTION_PARAMS
 #define MODEL ATTENTION_MODEL
 #define GIVEN ATTENTION_GIVEN
+#define TRANSFORMER ATTENTION_TRANSFORMER
 #define TENSORS_IN (RAW | PARAMS | MODEL)
-#define EVERY (TENSORS_IN | GIVEN)
-/** Known by name only to say why it is refused: tokens, text and pictures need a whole model. */
-#define TRANSFORMER 0
+#define COMPUTED (TENSORS_IN | TRANSFORMER)
+#define LAYERED (GIVEN | TRANSFORMER)
+#define EVERY (COMPUTED | GIVEN)
 
 /* name, how it is read, the modes that take it */
 #define ATTENTION_FIELD_TABLE(X)                                                                                       \
@@ -20,7 +21,7 @@
     X("num_kv_heads", FIELD_JSON, RAW | PARAMS)                                                                        \
     X("params", FIELD_TENSORS, PARAMS)                                                                                 \
     X("add_zero_attn", FIELD_JSON, PARAMS)                                                                             \
-    X("model", FIELD_JSON, MODEL)                                                                                      \
+    X("model", FIELD_JSON, MODEL | TRANSFORMER)                                                                        \
     X("attention_weights", FIELD_TENSOR, GIVEN)                                                                        \
     X("layout", FIELD_JSON, GIVEN)                                                                                     \
     X("tokens", FIELD_JSON, GIVEN)                                                                                     \
@@ -45,15 +46,15 @@
     X("head_weights", FIELD_TENSOR, EVERY)                                                                             \
     X("components", FIELD_JSON, EVERY)                                                                                 \
     X("rollout", FIELD_JSON, EVERY)                                                                                    \
-    X("layers", FIELD_JSON, GIVEN)                                                                                     \
+    X("layers", FIELD_JSON, LAYERED)                                                                                   \
     X("heads", FIELD_JSON, EVERY)                                                                                      \
-    X("pairs", FIELD_JSON, GIVEN)                                                                                      \
+    X("pairs", FIELD_JSON, LAYERED)                                                                                    \
     X("query_range", FIELD_JSON, EVERY)                                                                                \
     X("key_range", FIELD_JSON, EVERY)                                                                                  \
     X("top_k", FIELD_JSON, EVERY)                                                                                      \
-    X("internals", FIELD_JSON, TENSORS_IN)                                                                             \
+    X("internals", FIELD_JSON, COMPUTED)                                                                               \
     X("analyses", FIELD_JSON, EVERY)                                                                                   \
-    X("return_output", FIELD_JSON, TENSORS_IN)                                                                         \
+    X("return_output", FIELD_JSON, COMPUTED)                                                                           \
     X("return_present", FIELD_JSON, TENSORS_IN)                                                                        \
     X("store", FIELD_JSON, EVERY)                                                                                      \
     X("encoding", FIELD_JSON, EVERY)                                                                                   \
@@ -65,14 +66,16 @@
     X("truncation", FIELD_JSON, TRANSFORMER)                                                                           \
     X("add_special_tokens", FIELD_JSON, TRANSFORMER)                                                                   \
     X("offset_unit", FIELD_JSON, TRANSFORMER)                                                                          \
-    X("input_ids", FIELD_JSON, TRANSFORMER)                                                                            \
-    X("attention_mask", FIELD_JSON, TRANSFORMER)                                                                       \
-    X("token_type_ids", FIELD_JSON, TRANSFORMER)                                                                       \
-    X("inputs_embeds", FIELD_JSON, TRANSFORMER)                                                                        \
-    X("pixel_values", FIELD_JSON, TRANSFORMER)                                                                         \
-    X("input_features", FIELD_JSON, TRANSFORMER)                                                                       \
+    X("input_ids", FIELD_INTEGERS, TRANSFORMER)                                                                        \
+    X("attention_mask", FIELD_FLAGS, TRANSFORMER)                                                                      \
+    X("token_type_ids", FIELD_INTEGERS, TRANSFORMER)                                                                   \
+    X("inputs_embeds", FIELD_TENSOR, TRANSFORMER)                                                                      \
+    X("pixel_values", FIELD_TENSOR, TRANSFORMER)                                                                       \
+    X("input_features", FIELD_TENSOR, TRANSFORMER)                                                                     \
     X("decoder_text", FIELD_JSON, TRANSFORMER)                                                                         \
-    X("decoder_input_ids", FIELD_JSON, TRANSFORMER)                                                                    \
+    X("decoder_input_ids", FIELD_INTEGERS, TRANSFORMER)                                                                \
+    X("decoder_attention_mask", FIELD_FLAGS, TRANSFORMER)                                                              \
+    X("decoder_inputs_embeds", FIELD_TENSOR, TRANSFORMER)                                                              \
     X("stacks", FIELD_JSON, TRANSFORMER)                                                                               \
     X("pooling", FIELD_JSON, TRANSFORMER)                                                                              \
     X("normalize", FIELD_JSON, TRANSFORMER)
@@ -97,8 +100,9 @@ static const struct {
 } modes_table[] = {
     {ATTENTION_RAW, NULL, "raw"},
     {ATTENTION_PARAMS, "params", "params"},
-    {ATTENTION_MODEL, "model", "model"},
+    {ATTENTION_MODEL, "model", "model (attention layer)"},
     {ATTENTION_GIVEN, "attention_weights", "attention_weights"},
+    {ATTENTION_TRANSFORMER, NULL, "model (transformer)"},
 };
 #define MODE_COUNT (sizeof modes_table / sizeof *modes_table)
 
@@ -146,26 +150,27 @@ static void list_modes(unsigned modes, char *text, size_t capacity) {
     }
 }
 
-static bool refuse_field(const char *name, unsigned taken_by, enum attention_mode mode, struct problem *problem) {
-    char pointer[64], taken[64];
+static bool refuse_field(const char *name, unsigned taken_by, unsigned modes, struct problem *problem) {
+    char pointer[64], taken[96];
+    const char *mode = modes == ATTENTION_ANY_MODEL ? "model" : attention_mode_name((enum attention_mode)modes);
     snprintf(pointer, sizeof pointer, "/%s", name);
     if (taken_by == TRANSFORMER) {
         problem_set(problem, PROBLEM_INVALID, pointer, "`%s` needs a transformer model; this request is in mode `%s`",
-                    name, attention_mode_name(mode));
+                    name, mode);
         return false;
     }
     list_modes(taken_by, taken, sizeof taken);
-    problem_set(problem, PROBLEM_INVALID, pointer, "`%s` does not go with mode `%s`; it is taken in: %s", name,
-                attention_mode_name(mode), taken);
+    problem_set(problem, PROBLEM_INVALID, pointer, "`%s` does not go with mode `%s`; it is taken in: %s", name, mode,
+                taken);
     return false;
 }
 
-bool attention_fields_check(const struct document *document, enum attention_mode mode, struct problem *problem) {
+bool attention_fields_check(const struct document *document, unsigned modes, struct problem *problem) {
     for (size_t i = 0; i < document->field_count; i++) {
         const struct field *field = &document->fields[i];
         unsigned taken_by = field_modes[field->spec - attention_field_specs];
-        if ((taken_by & (unsigned)mode) == 0) {
-            return refuse_field(field->spec->name, taken_by, mode, problem);
+        if ((taken_by & modes) == 0) {
+            return refuse_field(field->spec->name, taken_by, modes, problem);
         }
     }
     return true;
@@ -216,11 +221,25 @@ static const char *nearest_field(const char *name) {
     return least == 0 ? NULL : nearest;
 }
 
+/** Rows of ids of different lengths are what everybody tries first. */
+static const char *padding_hint(const struct problem *problem) {
+    bool is_uneven = strstr(problem->detail, "a tensor is rectangular") != NULL;
+    return !is_uneven                                                  ? NULL
+           : strncmp(problem->pointer, "/input_ids/", 11) == 0         ? "attention_mask"
+           : strncmp(problem->pointer, "/decoder_input_ids/", 19) == 0 ? "decoder_attention_mask"
+                                                                       : NULL;
+}
+
 void attention_fields_hint(struct problem *problem) {
     const char *nearest = problem->pointer[0] == '/' ? nearest_field(problem->pointer + 1) : NULL;
-    if (problem->id != PROBLEM_INVALID || nearest == NULL) {
+    const char *mask = padding_hint(problem);
+    size_t used = strlen(problem->detail), left = sizeof problem->detail - used;
+    if (problem->id != PROBLEM_INVALID) {
         return;
     }
-    size_t used = strlen(problem->detail);
-    snprintf(problem->detail + used, sizeof problem->detail - used, "; did you mean `%s`?", nearest);
+    if (nearest != NULL) {
+        snprintf(problem->detail + used, left, "; did you mean `%s`?", nearest);
+    } else if (mask != NULL) {
+        snprintf(problem->detail + used, left, ": pad the shorter rows, and say where in `%s`", mask);
+    }
 }

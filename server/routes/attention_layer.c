@@ -38,25 +38,6 @@ static bool resolve_params(struct attention_request *request, struct problem *pr
     return true;
 }
 
-static bool check_model_status(const struct model *model, struct problem *problem) {
-    if (model->status == MODEL_LOADING) {
-        problem_set(problem, PROBLEM_MODEL_LOADING, "/model", "model \"%s\" is loading", model->id);
-        problem->retry_after_s = 1;
-        return false;
-    }
-    if (model->status == MODEL_FAILED) {
-        problem_set(problem, PROBLEM_MODEL_FAILED, "/model", "model \"%s\" cannot be used: %s", model->id,
-                    model->reason != NULL ? model->reason : "it failed to load");
-        return false;
-    }
-    if (registry_model_is_broken(model)) {
-        problem_set(problem, PROBLEM_MODEL_FAILED, "/model", "model \"%s\" cannot be used: its file was cut short",
-                    model->id);
-        return false;
-    }
-    return true;
-}
-
 /** Replaces a view by a copy of the wanted dtype in the arena. */
 static bool convert_view(struct attn_view *view, attn_dtype dtype, struct arena *arena, struct problem *problem) {
     size_t elements;
@@ -91,35 +72,14 @@ static bool convert_layer(struct attn_layer *layer, attn_dtype dtype, struct are
     return true;
 }
 
-static bool acquire_model(struct attention_request *request, struct problem *problem) {
-    const json_t *model = attention_json(request, "model");
-    const char *id = json_value_text(model, "/model", problem);
-    if (id == NULL) {
-        return false;
-    }
-    if (strlen(id) != json_string_length(model)) {
-        problem_set(problem, PROBLEM_INVALID, "/model", "expected the id of a model, found a string with a NUL in it");
-        return false;
-    }
-    if (!registry_id_check(id, "/model", problem)) {
-        return false;
-    }
-    request->model = registry_acquire(request->registry, id, problem);
-    if (request->model == NULL) {
-        snprintf(problem->pointer, sizeof problem->pointer, "/model");
-        return false;
-    }
-    if (!check_model_status(request->model, problem)) {
-        return false;
-    }
-    request->layer = request->model->layer;
-    return convert_layer(&request->layer, request->document.dtype, request->document.arena, problem);
-}
-
 bool attention_read_layer(struct attention_request *request, struct problem *problem) {
     if (request->mode == ATTENTION_RAW) {
         return true;
     }
     request->inputs.layer = &request->layer;
-    return request->mode == ATTENTION_PARAMS ? resolve_params(request, problem) : acquire_model(request, problem);
+    if (request->mode == ATTENTION_PARAMS) {
+        return resolve_params(request, problem);
+    }
+    request->layer = request->model->layer;
+    return convert_layer(&request->layer, request->document.dtype, request->document.arena, problem);
 }

@@ -13,7 +13,7 @@ bool attention_out_of_memory(struct problem *problem) {
     return false;
 }
 
-static struct attn_view find_tensor(const struct attention_request *request, const char *name) {
+struct attn_view attention_tensor(const struct attention_request *request, const char *name) {
     const struct field *field = document_find(&request->document, name);
     return field != NULL ? field->tensor : (struct attn_view){0};
 }
@@ -34,7 +34,7 @@ static bool read_head_counts(struct attention_request *request, struct problem *
 
 static bool read_inputs(struct attention_request *request, struct problem *problem) {
     struct attn_inputs *inputs = &request->inputs;
-    inputs->query = find_tensor(request, "query");
+    inputs->query = attention_tensor(request, "query");
     if (inputs->query.data == NULL) {
         problem_set(
             problem, PROBLEM_INVALID, "/query",
@@ -42,10 +42,10 @@ static bool read_inputs(struct attention_request *request, struct problem *probl
             "unless `attention_weights` is there");
         return false;
     }
-    inputs->key = find_tensor(request, "key");
-    inputs->value = find_tensor(request, "value");
-    inputs->past_key = find_tensor(request, "past_key");
-    inputs->past_value = find_tensor(request, "past_value");
+    inputs->key = attention_tensor(request, "key");
+    inputs->value = attention_tensor(request, "value");
+    inputs->past_key = attention_tensor(request, "past_key");
+    inputs->past_value = attention_tensor(request, "past_value");
     return read_head_counts(request, problem) && attention_read_layer(request, problem) &&
            attention_read_attended(request, problem);
 }
@@ -94,7 +94,7 @@ static bool read_layout(struct attention_request *request, struct problem *probl
 }
 
 static bool read_given(struct attention_request *request, struct problem *problem) {
-    request->given.weights = find_tensor(request, "attention_weights");
+    request->given.weights = attention_tensor(request, "attention_weights");
     return check_given_rank(&request->given.weights, problem) && read_layout(request, problem) &&
            attention_read_tokens(request, problem);
 }
@@ -108,18 +108,38 @@ static bool refuse_store(const struct attention_request *request, struct problem
     return false;
 }
 
+/** Which kind of model it is says the registry: fields that no kind takes are refused before it is asked. */
+static bool read_mode(struct attention_request *request, struct problem *problem) {
+    if (!attention_mode_find(&request->document, &request->mode, problem)) {
+        return false;
+    }
+    if (request->mode != ATTENTION_MODEL) {
+        return attention_fields_check(&request->document, request->mode, problem);
+    }
+    return attention_fields_check(&request->document, ATTENTION_ANY_MODEL, problem) &&
+           attention_acquire_model(request, problem) &&
+           attention_fields_check(&request->document, request->mode, problem);
+}
+
+static bool read_by_mode(struct attention_request *request, struct problem *problem) {
+    switch (request->mode) {
+    case ATTENTION_GIVEN:
+        return read_given(request, problem);
+    case ATTENTION_TRANSFORMER:
+        return attention_read_transformer(request, problem);
+    default:
+        return read_inputs(request, problem);
+    }
+}
+
 bool attention_request_read(struct attention_request *request, struct registry *registry, size_t max_elements,
                             struct problem *problem) {
     request->registry = registry;
     request->inputs = (struct attn_inputs){.options = ATTN_SDPA_DEFAULTS};
     request->want = (struct attn_want)ATTN_WANT_DEFAULTS;
     request->want.max_elements = max_elements;
-    if (!attention_mode_find(&request->document, &request->mode, problem) ||
-        !attention_fields_check(&request->document, request->mode, problem) || !refuse_store(request, problem)) {
-        return false;
-    }
-    bool is_read = request->mode == ATTENTION_GIVEN ? read_given(request, problem) : read_inputs(request, problem);
-    return is_read && attention_read_wanted(request, problem);
+    return read_mode(request, problem) && refuse_store(request, problem) && read_by_mode(request, problem) &&
+           attention_read_wanted(request, problem);
 }
 
 static size_t count_bits(unsigned set) {
@@ -181,9 +201,37 @@ static bool afford_heads(const struct attention_request *request, struct problem
     return is_little || arena_charge(request->document.arena, heads * BYTES_A_HEAD) || attention_out_of_memory(problem);
 }
 
-struct attn_plan *attention_request_plan(const struct attention_request *request, struct problem *problem) {
+static struct attn_plan *plan_transformer(struct attention_request *request, const struct attn_execution *execution,
+                                          struct problem *problem) {
+    struct attention_transformer *transformer = &request->transformer;
+    const struct attention_work_place place = {.model = request->model,
+                                               .arena = request->document.arena,
+                                               .max_elements = request->want.max_elements,
+                                               .execution = execution};
     struct attn_plan *plan = NULL;
     struct attn_error error = {0};
+    if (!attention_encode_texts(transformer, &place, problem)) {
+        return NULL;
+    }
+    if (attn_plan_create_model(&plan, request->model->transformer, &transformer->inputs, &request->want,
+                               &transformer->want, &error) != ATTN_OK) {
+        attention_problem_from_inputs(problem, transformer, &error);
+        return NULL;
+    }
+    if (!attention_list_tokens(transformer, &place, problem)) {
+        attn_plan_destroy(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+struct attn_plan *attention_request_plan(struct attention_request *request, const struct attn_execution *execution,
+                                         struct problem *problem) {
+    struct attn_plan *plan = NULL;
+    struct attn_error error = {0};
+    if (request->mode == ATTENTION_TRANSFORMER) {
+        return plan_transformer(request, execution, problem);
+    }
     if (!check_tensor_count(request, problem) || !afford_heads(request, problem)) {
         return NULL;
     }

@@ -52,8 +52,9 @@ static void respond_with(struct exchange *exchange, const struct body_source *so
     exchange->timings.encode_ms += clock_ms_since(started);
 }
 
-static bool respond_json(struct exchange *exchange, const struct attn_result *result, struct encode_options options) {
-    struct encoder *encoder = attention_encode_json(exchange->arena, result, &exchange->timings, options);
+static bool respond_json(struct exchange *exchange, const struct attention_answer *answer,
+                         struct encode_options options) {
+    struct encoder *encoder = attention_encode_json(exchange->arena, answer, &exchange->timings, options);
     if (encoder == NULL) {
         return false;
     }
@@ -62,8 +63,8 @@ static bool respond_json(struct exchange *exchange, const struct attn_result *re
     return true;
 }
 
-static bool respond_safetensors(struct exchange *exchange, const struct attn_result *result) {
-    struct binary_encoder *encoder = attention_encode_safetensors(exchange->arena, result, &exchange->timings);
+static bool respond_safetensors(struct exchange *exchange, const struct attention_answer *answer) {
+    struct binary_encoder *encoder = attention_encode_safetensors(exchange->arena, answer, &exchange->timings);
     if (encoder == NULL) {
         return false;
     }
@@ -88,11 +89,11 @@ static void describe_octets(struct exchange *exchange, const struct attn_view *v
     exchange_add_header(exchange, "X-Tensor-Dtype", attn_dtype_name(view->dtype));
 }
 
-static bool respond_single(struct exchange *exchange, const struct attn_result *result, enum attention_media media,
+static bool respond_single(struct exchange *exchange, const struct attention_answer *answer, enum attention_media media,
                            int digits) {
     static const enum single_format formats[MEDIA_COUNT] = {
         [MEDIA_NPY] = SINGLE_NPY, [MEDIA_OCTETS] = SINGLE_RAW, [MEDIA_CSV] = SINGLE_CSV};
-    const struct attn_view *view = &result->tensors[0].values;
+    const struct attn_view *view = &answer->result->tensors[0].values;
     struct single_encoder *encoder = single_encoder_create(exchange->arena, formats[media], view, digits);
     if (encoder == NULL) {
         return false;
@@ -107,11 +108,11 @@ static bool respond_single(struct exchange *exchange, const struct attn_result *
     return true;
 }
 
-bool attention_respond(struct exchange *exchange, const struct attn_result *result, enum attention_media media,
+bool attention_respond(struct exchange *exchange, const struct attention_answer *answer, enum attention_media media,
                        struct encode_options options) {
-    bool is_made = media == MEDIA_JSON          ? respond_json(exchange, result, options)
-                   : media == MEDIA_SAFETENSORS ? respond_safetensors(exchange, result)
-                                                : respond_single(exchange, result, media, options.digits);
+    bool is_made = media == MEDIA_JSON          ? respond_json(exchange, answer, options)
+                   : media == MEDIA_SAFETENSORS ? respond_safetensors(exchange, answer)
+                                                : respond_single(exchange, answer, media, options.digits);
     if (!is_made) {
         problem_set(&exchange->problem, PROBLEM_BUSY, NULL, "out of memory");
         exchange->problem.retry_after_s = 1;

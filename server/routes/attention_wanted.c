@@ -36,29 +36,6 @@ static const char *encoding_name(int index) {
     return names[index];
 }
 
-/** An array of different names, as a set of bits. */
-static bool read_name_set(const json_t *json, const char *pointer, struct json_names names, unsigned *set,
-                          struct problem *problem) {
-    *set = 0;
-    if (!json_value_filled_array(json, pointer, problem)) {
-        return false;
-    }
-    for (size_t i = 0; i < json_array_size(json); i++) {
-        char place[64];
-        int index;
-        json_value_at(place, sizeof place, pointer, i);
-        if (!json_value_name(json_array_get(json, i), place, names, &index, problem)) {
-            return false;
-        }
-        if ((*set & ATTN_BIT(index)) != 0) {
-            problem_set(problem, PROBLEM_INVALID, place, "\"%s\" is there twice", names.name_of(index));
-            return false;
-        }
-        *set |= ATTN_BIT(index);
-    }
-    return true;
-}
-
 static bool read_weights(const json_t *json, unsigned *forms, struct problem *problem) {
     struct json_names names = {weights_name, ATTN_FORM_COUNT + 1};
     unsigned set;
@@ -75,7 +52,7 @@ static bool read_weights(const json_t *json, unsigned *forms, struct problem *pr
         *forms = ATTN_BIT(index) >> 1;
         return true;
     }
-    if (!read_name_set(json, "/weights", names, &set, problem)) {
+    if (!json_value_name_set(json, "/weights", names, &set, problem)) {
         return false;
     }
     if ((set & 1U) != 0 && set != 1U) {
@@ -94,8 +71,9 @@ static bool read_forms(struct attention_request *request, struct problem *proble
     struct json_names analysis_names = {analysis_name, ATTN_ANALYSIS_COUNT};
     struct json_names internal_names = {internal_name, ATTN_INTERNAL_COUNT};
     return (weights == NULL || read_weights(weights, &want->forms, problem)) &&
-           (analyses == NULL || read_name_set(analyses, "/analyses", analysis_names, &want->analyses, problem)) &&
-           (internals == NULL || read_name_set(internals, "/internals", internal_names, &want->internals, problem));
+           (analyses == NULL || json_value_name_set(analyses, "/analyses", analysis_names, &want->analyses, problem)) &&
+           (internals == NULL ||
+            json_value_name_set(internals, "/internals", internal_names, &want->internals, problem));
 }
 
 static bool check_stage(const struct attn_want *want, enum attention_mode mode, struct problem *problem) {
@@ -211,7 +189,8 @@ static bool check_selections(const struct attention_request *request, struct pro
     static const char *const of_layers[] = {"layers", "pairs"};
     static const char *const replaced[] = {"layers", "heads"};
     char pointer[64];
-    for (size_t i = 0; i < 2 && request->given.weights.rank != 5; i++) {
+    bool has_layers = request->mode == ATTENTION_TRANSFORMER || request->given.weights.rank == 5;
+    for (size_t i = 0; i < 2 && !has_layers; i++) {
         if (attention_json(request, of_layers[i]) != NULL) {
             snprintf(pointer, sizeof pointer, "/%s", of_layers[i]);
             problem_set(problem, PROBLEM_INVALID, pointer,

@@ -126,6 +126,28 @@ bool json_value_name(const json_t *json, const char *pointer, struct json_names 
     return false;
 }
 
+bool json_value_name_set(const json_t *json, const char *pointer, struct json_names names, unsigned *set,
+                         struct problem *problem) {
+    *set = 0;
+    if (!json_value_filled_array(json, pointer, problem)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        char place[64];
+        int index;
+        json_value_at(place, sizeof place, pointer, i);
+        if (!json_value_name(json_array_get(json, i), place, names, &index, problem)) {
+            return false;
+        }
+        if ((*set & (1U << (unsigned)index)) != 0) {
+            problem_set(problem, PROBLEM_INVALID, place, "\"%s\" is there twice", names.name_of(index));
+            return false;
+        }
+        *set |= (1U << (unsigned)index);
+    }
+    return true;
+}
+
 bool json_value_range(const json_t *json, const char *pointer, size_t range[2], struct problem *problem) {
     char place[128];
     if (!json_is_array(json) || json_array_size(json) != 2) {

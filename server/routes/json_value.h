@@ -30,6 +30,9 @@ const char *json_value_text(const json_t *json, const char *pointer, struct prob
 /** One of the names; the problem lists them. */
 bool json_value_name(const json_t *json, const char *pointer, struct json_names names, int *index,
                      struct problem *problem);
+/** An array of different names, not empty, as a set of bits 1 << index. */
+bool json_value_name_set(const json_t *json, const char *pointer, struct json_names names, unsigned *set,
+                         struct problem *problem);
 /** [start, end] with 0 <= start < end. */
 bool json_value_range(const json_t *json, const char *pointer, size_t range[2], struct problem *problem);
 /** An array with something in it. */

@@ -147,7 +147,7 @@ static bool plans(size_t layers, const char *rest) {
     float *weights = arena_alloc(arena, layers * sizeof *weights);
     ck_assert_ptr_nonnull(weights);
     request.given.weights = attn_view_contiguous(weights, ATTN_FLOAT32, 5, shape);
-    struct attn_plan *plan = attention_request_plan(&request, &problem);
+    struct attn_plan *plan = attention_request_plan(&request, NULL, &problem);
     attn_plan_destroy(plan);
     return plan != NULL;
 }
@@ -179,11 +179,11 @@ START_TEST(lists_of_very_many_heads_are_accounted) {
     request.want.max_elements = shape[1];
     request.inputs.query = attn_view_contiguous(values, ATTN_FLOAT32, 4, shape);
     request.inputs.key = request.inputs.value = request.inputs.query;
-    struct attn_plan *plan = attention_request_plan(&request, &problem);
+    struct attn_plan *plan = attention_request_plan(&request, NULL, &problem);
     ck_assert_msg(plan != NULL, "%s", problem.detail);
     attn_plan_destroy(plan);
     arena_set_account(arena, (struct arena_account){refuse, NULL, &asked});
-    ck_assert_ptr_null(attention_request_plan(&request, &problem));
+    ck_assert_ptr_null(attention_request_plan(&request, NULL, &problem));
     ck_assert_int_eq(problem.id, PROBLEM_BUSY);
     ck_assert_uint_ge(asked, 16 * shape[1]);
 }
