@@ -1,6 +1,7 @@
 """The README's curl commands, run to the letter: each `sh` block that starts with curl, in order, against a server whose
 port curl is told by its configuration file (connect-to). A `json` block behind one is what it must answer. Commands
-that name models/ get a server with what `make model` puts there; its answer is held to transformers'."""
+that name models/ get a server with what `make model` puts there, whose answer is held to transformers'; those that name
+a model one with what `make models` puts there."""
 import json
 import math
 import os
@@ -56,7 +57,8 @@ def test_the_readme_has_commands():
 
 
 @pytest.mark.parametrize("command, expected", [c for c in COMMANDS if "models/" not in c[0]])
-def test_command_of_the_readme(server, tmp_path, command, expected):
+def test_command_of_the_readme(request, tmp_path, command, expected):
+    server = request.getfixturevalue("real_models" if '"model":' in command else "server")
     answer = run(command, server.port, tmp_path)
     if expected:
         assert_like(json.loads(expected), answer)
