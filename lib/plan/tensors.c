@@ -134,6 +134,7 @@ attn_status attn_plan_check_limits(struct attn_plan *plan, size_t max_elements, 
         attn_status status = attn_plan_check_held(elements, max_elements, plan->specs[i].field, error);
         if (status != ATTN_OK)
             return status;
+        plan->cost.result_arrays += plan->specs[i].has_indices ? 2 : 1;
     }
     if (!attn_result_size(plan->specs, plan->spec_count, &plan->cost.result_elements, &plan->cost.result_bytes))
         return attn_fail(error, ATTN_ELIMIT, plan->specs[0].field, "expected a result that fits memory");

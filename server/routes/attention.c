@@ -85,7 +85,8 @@ static bool begin(struct exchange *exchange) {
 }
 
 /** A type for one tensor was picked: there must be one, else the client gets JSON or safetensors if it takes these. */
-static bool check_single(struct exchange *exchange, struct attention *attention, size_t tensors) {
+static bool check_single(struct exchange *exchange, struct attention *attention) {
+    size_t tensors = attn_plan_cost(attention->plan).result_arrays;
     if (attention->media <= MEDIA_SAFETENSORS || tensors == 1) {
         return true;
     }
@@ -135,12 +136,6 @@ static bool is_transformer(const struct attention *attention) {
     return attention->request.mode == ATTENTION_TRANSFORMER;
 }
 
-/** How many tensors the answer will hold, where that is known before it is computed. */
-static bool check_planned(struct exchange *exchange, struct attention *attention) {
-    return is_transformer(attention) ||
-           check_single(exchange, attention, attention_request_tensor_count(&attention->request));
-}
-
 /** Request to plan. */
 static bool make_plan(struct exchange *exchange, struct attention *attention) {
     uint64_t started = clock_ns();
@@ -148,7 +143,7 @@ static bool make_plan(struct exchange *exchange, struct attention *attention) {
     /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
     document_reset(&attention->request.document);
     exchange->timings.decode_ms += clock_ms_since(started);
-    return attention->plan != NULL && check_planned(exchange, attention);
+    return attention->plan != NULL && check_single(exchange, attention);
 }
 
 static bool rest_is_small(const struct attention *attention) {
@@ -203,9 +198,6 @@ static void respond(struct exchange *exchange, struct attention *attention) {
     if (is_transformer(attention)) {
         attention->answer.transformer = &attention->request.transformer;
         attention->answer.tokenizer = attention->request.model->tokenizer;
-        if (!check_single(exchange, attention, attention->result->tensor_count)) {
-            return;
-        }
     }
     attention_respond(exchange, &attention->answer, attention->media, attention->request.encode);
 }

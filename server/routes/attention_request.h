@@ -40,7 +40,7 @@ bool attention_request_read(struct attention_request *request, struct registry *
 struct attn_plan *attention_request_plan(struct attention_request *request, const struct attn_execution *execution,
                                          struct problem *problem);
 
-/** @return how many tensors the answer will hold; of a transformer only its result says. */
+/** @return at most how many tensors the answer will hold, where only the request bounds them: no transformer's. */
 size_t attention_request_tensor_count(const struct attention_request *request);
 
 /** Releases the model and the document's values. */

@@ -134,7 +134,8 @@ def test_one_tensor_by_itself(models):
     rows = [[float(cell) for cell in line.split(",")] for line in response.body.decode().split()]
     dense = ask.attention(models, fields).json()["layers"][0]["weights"]["average"]
     assert rows == dense
-    assert ask.attention(models, fields | {"layers": [0, 1]}, Accept="text/csv").status == 406
+    for two in ({"layers": [0, 1]}, {"top_k": 1}, {"return_output": True}, {"analyses": ["sink"]}):
+        assert ask.attention(models, fields | two, Accept="text/csv").status == 406
 
 
 IDS = [2, 5, 6, 7, 8, 9, 3]  # [CLS] the cat ##s sat . [SEP]

@@ -644,6 +644,7 @@ START_TEST(costs_are_of_the_whole_run) {
     attn_plan_destroy(plan);
     ck_assert_uint_eq(whole.result_elements, (size_t)LAYERS * N * H * LENGTH * LENGTH + (size_t)N * LENGTH * E);
     ck_assert_uint_ge(whole.result_bytes, whole.result_elements * sizeof(double));
+    ck_assert_uint_eq(whole.result_arrays, LAYERS + 1);
     ck_assert_uint_ge(whole.scratch_bytes, 1000);
     ck_assert_uint_ge(whole.scratch_bytes_per_lane, 100 + LENGTH * LENGTH * sizeof(double));
     const double cells = N * H * LENGTH * LENGTH;

@@ -232,6 +232,7 @@ START_TEST(a_large_result_is_aligned_costed_and_the_mean_of_its_heads) {
     const size_t cells = (size_t)LENGTH * LENGTH;
     ck_assert_uint_eq(cost.result_elements, (HEADS + 2) * cells + (size_t)LENGTH * WIDTH);
     ck_assert_uint_ge(cost.result_bytes, cost.result_elements * sizeof(float));
+    ck_assert_uint_eq(cost.result_arrays, 4); /* three forms and the output */
     ck_assert(cost.flops > 0 && cost.exponentials > 0);
     attn_plan_destroy(plan);
     struct attn_result *result = run(&inputs, &want, &(struct attn_execution){.executor = &golden_lanes});

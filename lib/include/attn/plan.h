@@ -52,6 +52,7 @@ struct attn_plan_cost {
     double exponentials;           /**< and logarithms */
     size_t result_elements;        /**< all tensors of the result together */
     size_t result_bytes;           /**< memory of the result */
+    size_t result_arrays;          /**< its tensors, those with indices counted twice */
     size_t scratch_bytes;          /**< held while it runs, beside a lane's */
     size_t scratch_bytes_per_lane; /**< held by each lane while it runs */
 };
