@@ -172,6 +172,7 @@ END_TEST
 
 START_TEST(a_decoders_predictions_go_by_its_own_lengths) {
     transformer.decoder_tokens = two_items();
+    transformer.decoder_tokens.items[1] = first_item;
     transformer.decoder_tokens.lengths[0] = 1;
     transformer.decoder_tokens.lengths[1] = 2;
     transformer.tokens = transformer.decoder_tokens;
