@@ -4,10 +4,13 @@
 #include <string.h>
 
 /*
- * What a tokenizer holds for each byte of a text while it works on it, at most about: a token is never less than a byte
- * long, and beside the token itself stand the normalised text, its offsets and the pieces that are merged.
+ * What a tokenizer holds for each byte of a normalised text while it works on it, at most about: a token is never less
+ * than a byte long, and beside the token itself stand the text, its offsets and the pieces that are merged. Up to 80
+ * were seen.
  */
 #define ENCODING_BYTES_A_BYTE (2 * sizeof(struct attn_token))
+/* Normalising leaves ASCII as long as it was; of the rest NFKC makes at most eleven times as much (U+FDFA). */
+#define NORMALIZED_BYTES_A_BYTE 11
 
 static bool out_of_memory(struct problem *problem) {
     problem_set(problem, PROBLEM_BUSY, NULL, "out of memory");
@@ -101,6 +104,15 @@ static struct attn_token *keep_tokens(const struct encoder_state *state, const s
     return tokens;
 }
 
+/** What encoding a text may take, at most about. Texts are far shorter than SIZE_MAX divided by it. */
+static size_t encoding_bytes(const char *text, size_t length) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < length; i++) {
+        bytes += (unsigned char)text[i] < 0x80 ? 1 : NORMALIZED_BYTES_A_BYTE;
+    }
+    return bytes * ENCODING_BYTES_A_BYTE;
+}
+
 static bool encode_item(struct encoder_state *state, size_t item, struct attention_tokens *tokens,
                         struct problem *problem) {
     const struct attention_transformer *transformer = state->transformer;
@@ -108,8 +120,9 @@ static bool encode_item(struct encoder_state *state, size_t item, struct attenti
     struct attn_encoding encoding = {0};
     struct attn_error error = {0};
     bool is_pair = state->pairs != NULL && state->pairs->count > 0;
+    const char *text = state->texts->texts[item], *pair = is_pair ? state->pairs->texts[item] : NULL;
     size_t length = state->texts->lengths[item], pair_length = is_pair ? state->pairs->lengths[item] : 0;
-    size_t charge = (length + pair_length) * ENCODING_BYTES_A_BYTE; /* texts are far shorter than SIZE_MAX / 128 */
+    size_t charge = encoding_bytes(text, length) + encoding_bytes(pair, pair_length);
     options.add_special_tokens = transformer->add_special_tokens;
     options.truncation = transformer->truncation;
     options.max_length = transformer->truncation ? state->limit : 0;
@@ -117,9 +130,8 @@ static bool encode_item(struct encoder_state *state, size_t item, struct attenti
     if (!arena_charge(state->place->arena, charge)) {
         return out_of_memory(problem);
     }
-    attn_status status =
-        attn_tokenizer_encode(state->place->model->tokenizer, state->texts->texts[item], length,
-                              is_pair ? state->pairs->texts[item] : NULL, pair_length, &options, &encoding, &error);
+    attn_status status = attn_tokenizer_encode(state->place->model->tokenizer, text, length, pair, pair_length,
+                                               &options, &encoding, &error);
     if (status == ATTN_OK) {
         tokens->items[item] = keep_tokens(state, &encoding, &tokens->lengths[item]);
         attn_encoding_reset(&encoding);
