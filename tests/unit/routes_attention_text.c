@@ -146,6 +146,20 @@ START_TEST(a_tokenizers_memory_is_accounted_while_it_works) {
 }
 END_TEST
 
+START_TEST(what_normalising_may_make_of_a_text_is_accounted) {
+    enum { COUNT = 1000 };
+    char *text = arena_alloc(arena, 3 * COUNT + 1);
+    for (size_t i = 0; i < COUNT; i++) {
+        memcpy(text + 3 * i, "\xEF\xB7\xBA", 3); /* U+FDFA, 33 bytes under NFKC */
+    }
+    transformer.text = texts_of((const char *const[]){text}, 1, false);
+    struct ledger ledger = {.most = 33 * COUNT * sizeof(struct attn_token)};
+    arena_set_account(arena, (struct arena_account){take, give, &ledger});
+    ck_assert(!attention_encode_texts(&transformer, &place, &problem));
+    ck_assert_int_eq(problem.id, PROBLEM_BUSY);
+}
+END_TEST
+
 static bool always(void *context) {
     (void)context;
     return true;
@@ -242,6 +256,7 @@ int main(void) {
     tcase_add_test(tests, uneven_texts_are_padded_and_masked);
     tcase_add_test(tests, one_text_has_neither_batch_nor_mask);
     tcase_add_test(tests, a_tokenizers_memory_is_accounted_while_it_works);
+    tcase_add_test(tests, what_normalising_may_make_of_a_text_is_accounted);
     tcase_add_test(tests, encoding_stops_when_it_is_told_to);
     tcase_add_test(tests, more_ids_than_elements_are_refused);
     tcase_add_test(tests, a_decoder_without_input_starts_each_item);
