@@ -83,7 +83,8 @@ struct attn_panel_part {
     size_t rows;       /**< 1 to the table's */
     size_t depth;      /**< inputs: 0 to ATTN_PANEL_DEPTH */
     attn_dtype dtype;  /**< of the panel: ATTN_FLOAT32, ATTN_FLOAT16, ATTN_BFLOAT16 */
-    const float *left; /**< (rows, ATTN_PANEL_DEPTH), aligned to 64 bytes */
+    const float *left; /**< (rows, depth) */
+    ptrdiff_t left_stride;
     /**
      * (depth, columns), aligned to 32 bytes. In bfloat16 columns j and j + columns / 2 stand side by side, as the
      * halves of 32 bits: either is widened by one instruction.
@@ -91,6 +92,10 @@ struct attn_panel_part {
     const void *panel;
     float *sums;     /**< (rows, columns), aligned to 64 bytes */
     bool accumulate; /**< add to sums */
+    /** Memory that will be wanted soon, to be asked for step by step of the depth; may be past the end of everything.
+     */
+    const char *ahead;
+    size_t ahead_step; /**< bytes a step */
 };
 
 /** The loops of packed products of one instruction set. */

@@ -1,11 +1,11 @@
 /*
  * Packed weights and products over them.
  *
- * The order of a product: a block of panels that stays in the second-level cache; for it, tile after tile of rows; a
- * tile's inputs, ATTN_PANEL_DEPTH at a time, copied side by side (rows of some widths would else fight for the same few
- * places of the first-level cache) and multiplied with each panel. Sums wait in a buffer on the stack until the last
- * inputs are in, and what follows the product is done to them there. A sum's terms are added in the same order whatever
- * tile it falls into, so that the result does not depend on how the work was cut.
+ * The order of a product: a block of panels that stays in the second-level cache; for it, tile after tile of rows; for
+ * a tile, ATTN_PANEL_DEPTH inputs at a time, panel after panel. Sums wait in a buffer on the stack until the last
+ * inputs are in, and what follows the product is done to them there. The first tile of a block asks for the weights a
+ * little ahead of their use; the others ask, bit by bit, for those of the block to come. A sum's terms are added in the
+ * same order whatever tile it falls into, so that the result does not depend on how the work was cut.
  */
 #include "lib/kernels/packed.h"
 #include "lib/kernels/kernels.h"
@@ -16,12 +16,16 @@
 #include <string.h>
 
 enum {
-    BLOCK_PANELS = 8,      /* the most panels of a block: so many sums wait on the stack */
-    BLOCK_BYTES = 1 << 20, /* of a block: half of a second-level cache of 2 MB */
-    GROUP_TILES = 5,       /* row tiles that share a block at least, where several lanes share rows */
-    TASKS_A_LANE = 3,      /* tasks are cut until there are so many */
-    ALIGNMENT = 64,        /* a cache line */
-    PACK_DEPTH = 128       /* inputs that are packed at a time */
+    BLOCK_PANELS = 8,         /* the most panels of a block: so many sums wait on the stack */
+    BLOCK_BYTES = 800 * 1024, /* of a block: two and a tile of rows fit a second-level cache of 2 MB */
+    SHALLOW_PANELS = 64,      /* the most where no sums wait */
+    AHEAD_BYTES = 4096,       /* how far ahead the first tile asks */
+    AHEAD_TILES = 8,          /* tiles that share asking for the next block's weights */
+    ALIASING_BYTES = 4096,
+    GROUP_TILES = 5,  /* row tiles that share a block at least, where several lanes share rows */
+    TASKS_A_LANE = 3, /* tasks are cut until there are so many */
+    ALIGNMENT = 64,   /* a cache line */
+    PACK_DEPTH = 128  /* inputs that are packed at a time */
 };
 
 struct attn_packed {
@@ -143,6 +147,7 @@ struct application {
     const struct attn_packed *packed;
     const struct attn_linear *linear;
     const struct attn_execution *execution;
+    size_t lanes;
     struct cut tiles;  /* rows in tiles */
     struct cut groups; /* tiles in groups */
     struct cut blocks; /* panels in blocks; a task is one group and one block */
@@ -159,52 +164,112 @@ static bool has_ended(struct application *a) {
     return true;
 }
 
-/* Rows first .. first+rows-1 times panels begin .. end-1, and what follows. */
-static void apply_tile(const struct application *a, size_t first, size_t rows, size_t begin, size_t end) {
-    _Alignas(ALIGNMENT) float left[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
-    _Alignas(ALIGNMENT) float sums[BLOCK_PANELS][ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
+/* Some rows times some panels, on their way. */
+struct tile {
+    size_t first, rows, begin, end; /* rows; panels */
+    size_t depth, done;             /* inputs that are multiplied now, and before */
+    size_t turn;                    /* which of its block's tiles it is */
+    size_t next;                    /* the first panel of the block to come */
+    const float *left;
+    ptrdiff_t left_stride;
+};
+
+/* Rows this far apart would fight for the same places of the first-level cache. */
+static bool aliases(ptrdiff_t stride) {
+    return stride * (ptrdiff_t)sizeof(float) % ALIASING_BYTES == 0;
+}
+
+/* The tile's inputs: where they are, or copied. */
+static void take_left(const struct attn_linear *linear, struct tile *tile, float *copy) {
+    tile->left = linear->left + (ptrdiff_t)tile->first * linear->left_stride + (ptrdiff_t)tile->done;
+    tile->left_stride = linear->left_stride;
+    if (!aliases(linear->left_stride) || tile->rows == 1)
+        return;
+    for (size_t i = 0; i < tile->rows; i++)
+        memcpy(copy + i * ATTN_PANEL_DEPTH, tile->left + (ptrdiff_t)i * tile->left_stride, tile->depth * sizeof *copy);
+    tile->left = copy;
+    tile->left_stride = ATTN_PANEL_DEPTH;
+}
+
+static void multiply_panel(const struct attn_packed *packed, const struct tile *tile, size_t panel, float *sums) {
+    const size_t row_bytes = packed->kernels->columns * attn_dtype_bytes(packed->dtype);
+    const size_t share = row_bytes / AHEAD_TILES, done = tile->done * row_bytes;
+    struct attn_panel_part part = {.rows = tile->rows,
+                                   .depth = tile->depth,
+                                   .dtype = packed->dtype,
+                                   .left = tile->left,
+                                   .left_stride = tile->left_stride,
+                                   .panel = packed->data + panel * packed->panel_bytes + done,
+                                   .sums = sums,
+                                   .accumulate = tile->done > 0};
+    if (tile->turn == 0) {
+        part.ahead = (const char *)part.panel + AHEAD_BYTES;
+        part.ahead_step = row_bytes;
+    } else if (tile->turn <= AHEAD_TILES && tile->next + (panel - tile->begin) < packed->panels) {
+        part.ahead = packed->data + (tile->next + (panel - tile->begin)) * packed->panel_bytes + done +
+                     (tile->turn - 1) * share * tile->depth;
+        part.ahead_step = share;
+    } else
+        part.ahead = part.panel;
+    packed->kernels->multiply(&part);
+}
+
+static void finish_panel(const struct application *a, const struct tile *tile, size_t panel, const float *sums) {
     const struct attn_packed *packed = a->packed;
-    const struct attn_linear *linear = a->linear;
-    const size_t columns = packed->kernels->columns, row_bytes = columns * attn_dtype_bytes(packed->dtype);
-    size_t done = 0;
-    do {
-        const size_t depth = packed->in - done < ATTN_PANEL_DEPTH ? packed->in - done : ATTN_PANEL_DEPTH;
-        for (size_t i = 0; i < rows; i++)
-            memcpy(left + i * ATTN_PANEL_DEPTH,
-                   linear->left + (ptrdiff_t)(first + i) * linear->left_stride + (ptrdiff_t)done, depth * sizeof *left);
-        for (size_t panel = begin; panel < end; panel++) {
-            const struct attn_panel_part part = {.rows = rows,
-                                                 .depth = depth,
-                                                 .dtype = packed->dtype,
-                                                 .left = left,
-                                                 .panel = packed->data + panel * packed->panel_bytes + done * row_bytes,
-                                                 .sums = sums[panel - begin],
-                                                 .accumulate = done > 0};
-            packed->kernels->multiply(&part);
-        }
-        done += depth;
-    } while (done < packed->in);
-    for (size_t panel = begin; panel < end; panel++) {
-        const size_t column = panel * columns, there = packed->out - column;
-        packed->kernels->finish(linear, first, rows, column, there < columns ? there : columns, sums[panel - begin]);
+    const size_t columns = packed->kernels->columns, column = panel * columns, there = packed->out - column;
+    packed->kernels->finish(a->linear, tile->first, tile->rows, column, there < columns ? there : columns, sums);
+}
+
+/* A tile whose inputs are all multiplied at once. */
+static void apply_shallow(const struct application *a, struct tile *tile) {
+    _Alignas(ALIGNMENT) float copy[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
+    _Alignas(ALIGNMENT) float sums[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
+    tile->depth = a->packed->in;
+    take_left(a->linear, tile, copy);
+    for (size_t panel = tile->begin; panel < tile->end; panel++) {
+        multiply_panel(a->packed, tile, panel, sums);
+        finish_panel(a, tile, panel, sums);
     }
+}
+
+static void apply_deep(const struct application *a, struct tile *tile) {
+    _Alignas(ALIGNMENT) float copy[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
+    _Alignas(ALIGNMENT) float sums[BLOCK_PANELS][ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
+    const size_t depth = a->packed->in;
+    for (tile->done = 0; tile->done < depth; tile->done += tile->depth) {
+        tile->depth = depth - tile->done < ATTN_PANEL_DEPTH ? depth - tile->done : ATTN_PANEL_DEPTH;
+        take_left(a->linear, tile, copy);
+        for (size_t panel = tile->begin; panel < tile->end; panel++)
+            multiply_panel(a->packed, tile, panel, sums[panel - tile->begin]);
+    }
+    for (size_t panel = tile->begin; panel < tile->end; panel++)
+        finish_panel(a, tile, panel, sums[panel - tile->begin]);
 }
 
 static void apply_task(void *argument, size_t task, size_t lane) {
     (void)lane;
     struct application *a = argument;
-    const size_t block = task % a->blocks.parts, group = task / a->blocks.parts;
-    const size_t begin = cut_begin(a->blocks, block), end = cut_begin(a->blocks, block + 1);
-    for (size_t tile = cut_begin(a->groups, group); tile < cut_begin(a->groups, group + 1) && !has_ended(a); tile++) {
-        const size_t first = cut_begin(a->tiles, tile);
-        apply_tile(a, first, cut_begin(a->tiles, tile + 1) - first, begin, end);
+    const size_t block = task % a->blocks.parts, group = task / a->blocks.parts, next = block + a->lanes;
+    const size_t begin = cut_begin(a->groups, group), end = cut_begin(a->groups, group + 1);
+    for (size_t i = begin; i < end && !has_ended(a); i++) {
+        struct tile tile = {.first = cut_begin(a->tiles, i),
+                            .rows = cut_begin(a->tiles, i + 1) - cut_begin(a->tiles, i),
+                            .begin = cut_begin(a->blocks, block),
+                            .end = cut_begin(a->blocks, block + 1),
+                            .turn = i - begin,
+                            .next = next < a->blocks.parts ? cut_begin(a->blocks, next) : a->packed->panels};
+        if (a->packed->in <= ATTN_PANEL_DEPTH)
+            apply_shallow(a, &tile);
+        else
+            apply_deep(a, &tile);
     }
 }
 
 /* How the work is cut: blocks for the cache, and both ways for lanes. */
-static void cut_work(struct application *a, size_t lanes) {
+static void cut_work(struct application *a) {
     const struct attn_packed *packed = a->packed;
-    size_t block = packed->panel_bytes > 0 ? BLOCK_BYTES / packed->panel_bytes : BLOCK_PANELS;
+    const size_t lanes = a->lanes, most_panels = packed->in > ATTN_PANEL_DEPTH ? BLOCK_PANELS : SHALLOW_PANELS;
+    size_t block = packed->panel_bytes > 0 ? BLOCK_BYTES / packed->panel_bytes : most_panels;
     a->tiles = (struct cut){a->linear->rows, divide_up(a->linear->rows, packed->kernels->rows)};
     a->groups = (struct cut){a->tiles.parts, 1};
     if (lanes > 1) {
@@ -213,7 +278,7 @@ static void cut_work(struct application *a, size_t lanes) {
         const size_t shared = divide_up(packed->panels * a->groups.parts, most);
         block = block < shared ? block : shared;
     }
-    block = block < 1 ? 1 : block < BLOCK_PANELS ? block : BLOCK_PANELS;
+    block = block < 1 ? 1 : block < most_panels ? block : most_panels;
     a->blocks = (struct cut){packed->panels, divide_up(packed->panels, block)};
 }
 
@@ -223,7 +288,8 @@ attn_status attn_packed_apply(const struct attn_packed *packed, const struct att
         return ATTN_OK;
     const struct attn_executor *executor = execution != NULL ? execution->executor : NULL;
     struct application a = {.packed = packed, .linear = linear, .execution = execution};
-    cut_work(&a, executor != NULL ? executor->width : 1);
+    a.lanes = executor != NULL ? executor->width : 1;
+    cut_work(&a);
     const size_t tasks = a.groups.parts * a.blocks.parts;
     if (executor != NULL && executor->width > 1 && tasks > 1)
         executor->run(executor->self, tasks, apply_task, &a);

@@ -29,7 +29,7 @@ static void panel_multiply(const struct attn_panel_part *part) {
     for (size_t d = 0; d < part->depth; d++) {
         load_row(part->dtype, part->panel, d, weights);
         for (size_t i = 0; i < part->rows; i++) {
-            const float x = part->left[i * ATTN_PANEL_DEPTH + d];
+            const float x = part->left[(ptrdiff_t)i * part->left_stride + (ptrdiff_t)d];
             for (size_t j = 0; j < COLUMNS; j++)
                 sums[i][j] += x * weights[j];
         }

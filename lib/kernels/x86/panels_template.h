@@ -6,10 +6,8 @@
  *
  * A row of the panel is two vectors; each input of a row of the left factor is spread over a vector and multiplied with
  * both. With 14 rows that is 28 multiplications for 16 loads, and the sums of 4 rows already hide a multiplication's
- * latency; with few rows the weights' way from memory is what counts, so they are asked for ahead of their use.
+ * latency. The weights' way from memory is hidden by asking for them ahead of their use.
  */
-
-enum { PREFETCH_BYTES = 4096 };
 
 /* `rows` and `dtype` are constants where this is called. */
 static inline __attribute__((always_inline)) void multiply_rows(size_t rows, attn_dtype dtype,
@@ -18,18 +16,20 @@ static inline __attribute__((always_inline)) void multiply_rows(size_t rows, att
 #pragma GCC unroll 14
     for (size_t i = 0; i < rows; i++)
         low[i] = high[i] = v_set(0);
-    const size_t depth = part->depth;
+    const size_t depth = part->depth, step = part->ahead_step;
+    const ptrdiff_t stride = part->left_stride;
     const float *left = part->left;
-    const char *ahead = (const char *)part->panel + PREFETCH_BYTES;
-    for (size_t d = 0; d < depth; d++) {
+    /* Few pointers, for addresses that the processor can work out by itself. */
+    const float *lefts[3] = {left, rows > 5 ? left + 5 * stride : left, rows > 10 ? left + 10 * stride : left};
+    const char *ahead = part->ahead;
+    for (size_t d = 0; d < depth; d++, ahead += step) {
         VECTOR a, b;
         v_load_panel(dtype, part->panel, d, &a, &b);
-        const size_t bytes = 2 * WIDTH * (dtype == ATTN_FLOAT32 ? 4 : 2);
-        for (size_t line = 0; line < bytes; line += 64)
-            __builtin_prefetch(ahead + d * bytes + line, 0, 3);
+        __builtin_prefetch(ahead, 0, 3);
+        __builtin_prefetch(ahead + 64, 0, 3);
 #pragma GCC unroll 14
         for (size_t i = 0; i < rows; i++) {
-            const VECTOR x = v_set(left[i * ATTN_PANEL_DEPTH + d]);
+            const VECTOR x = v_set(lefts[i / 5][(ptrdiff_t)(i % 5) * stride + (ptrdiff_t)d]);
             low[i] = v_fma(x, a, low[i]);
             high[i] = v_fma(x, b, high[i]);
         }
