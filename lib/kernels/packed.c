@@ -246,6 +246,13 @@ static void apply_deep(const struct application *a, struct tile *tile) {
         finish_panel(a, tile, panel, sums[panel - tile->begin]);
 }
 
+/* Waking another thread costs tens of microseconds: less work than that is done where it is. */
+static bool is_worth_sharing(const struct application *a) {
+    enum { FLOPS_A_NANOSECOND = 150, BYTES_A_NANOSECOND = 25, LEAST_NANOSECONDS = 50000 };
+    const double flops = 2.0 * (double)a->linear->rows * (double)a->packed->out * (double)a->packed->in;
+    return flops / FLOPS_A_NANOSECOND + (double)a->packed->bytes / BYTES_A_NANOSECOND > LEAST_NANOSECONDS;
+}
+
 static void apply_task(void *argument, size_t task, size_t lane) {
     (void)lane;
     struct application *a = argument;
@@ -288,10 +295,10 @@ attn_status attn_packed_apply(const struct attn_packed *packed, const struct att
         return ATTN_OK;
     const struct attn_executor *executor = execution != NULL ? execution->executor : NULL;
     struct application a = {.packed = packed, .linear = linear, .execution = execution};
-    a.lanes = executor != NULL ? executor->width : 1;
+    a.lanes = executor != NULL && is_worth_sharing(&a) ? executor->width : 1;
     cut_work(&a);
     const size_t tasks = a.groups.parts * a.blocks.parts;
-    if (executor != NULL && executor->width > 1 && tasks > 1)
+    if (a.lanes > 1 && tasks > 1)
         executor->run(executor->self, tasks, apply_task, &a);
     else
         for (size_t task = 0; task < tasks; task++)

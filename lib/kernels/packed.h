@@ -50,13 +50,19 @@ struct attn_linear {
 };
 
 /**
- * Computes, tiled over the executor's lanes.
+ * Computes, tiled over the executor's lanes where the work is worth it. The same bits come out on any number of lanes.
+ * What is not finite is as IEEE 754's sums and products have it.
  * @return ATTN_OK, ATTN_ECANCELLED, ATTN_ENOMEM
  */
 attn_status attn_packed_apply(const struct attn_packed *packed, const struct attn_linear *linear,
                               const struct attn_execution *execution);
 
-/** row = activation(row), for float32 and float64 rows. */
+/**
+ * row = activation(row), for float32 and float64 rows. Within 4 units in the last place, but for the far negative tails
+ * of the GELUs, whose relative error grows with their argument (GELU_TANH and GELU_QUICK by |u| units, GELU in float64
+ * by x^2); what is below the smallest normal number, times x, may be 0. NaN stays NaN; of -Infinity the GELUs and SILU
+ * are NaN, as their formulas are.
+ */
 void attn_activate(attn_activation activation, attn_dtype dtype, void *row, size_t count);
 
 /** Root-mean-square or layer normalisation of one row, in place or not; weight and bias in the row's dtype. */
@@ -67,7 +73,7 @@ struct attn_norm {
     const void *weight; /**< (width), or NULL: ones */
     const void *bias;   /**< (width), or NULL: zeros */
 };
-/** out (rows, width) = norm(in), contiguous columns; strides in elements; out may be in. */
+/** out (rows, width) = norm(in), moments by two passes, contiguous columns; strides in elements; out may be in. */
 void attn_normalise(const struct attn_norm *norm, attn_dtype dtype, size_t rows, size_t width, const void *in,
                     ptrdiff_t in_stride, void *out, ptrdiff_t out_stride);
 
