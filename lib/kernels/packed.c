@@ -221,29 +221,29 @@ static void finish_panel(const struct application *a, const struct tile *tile, s
 }
 
 /* A tile whose inputs are all multiplied at once. */
-static void apply_shallow(const struct application *a, struct tile *tile) {
+static void apply_shallow(const struct application *a, struct tile tile) {
     _Alignas(ALIGNMENT) float copy[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
     _Alignas(ALIGNMENT) float sums[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
-    tile->depth = a->packed->in;
-    take_left(a->linear, tile, copy);
-    for (size_t panel = tile->begin; panel < tile->end; panel++) {
-        multiply_panel(a->packed, tile, panel, sums);
-        finish_panel(a, tile, panel, sums);
+    tile.depth = a->packed->in;
+    take_left(a->linear, &tile, copy);
+    for (size_t panel = tile.begin; panel < tile.end; panel++) {
+        multiply_panel(a->packed, &tile, panel, sums);
+        finish_panel(a, &tile, panel, sums);
     }
 }
 
-static void apply_deep(const struct application *a, struct tile *tile) {
+static void apply_deep(const struct application *a, struct tile tile) {
     _Alignas(ALIGNMENT) float copy[ATTN_PANEL_MAX_ROWS * ATTN_PANEL_DEPTH];
     _Alignas(ALIGNMENT) float sums[BLOCK_PANELS][ATTN_PANEL_MAX_ROWS * ATTN_PANEL_MAX_COLUMNS];
     const size_t depth = a->packed->in;
-    for (tile->done = 0; tile->done < depth; tile->done += tile->depth) {
-        tile->depth = depth - tile->done < ATTN_PANEL_DEPTH ? depth - tile->done : ATTN_PANEL_DEPTH;
-        take_left(a->linear, tile, copy);
-        for (size_t panel = tile->begin; panel < tile->end; panel++)
-            multiply_panel(a->packed, tile, panel, sums[panel - tile->begin]);
+    for (tile.done = 0; tile.done < depth; tile.done += tile.depth) {
+        tile.depth = depth - tile.done < ATTN_PANEL_DEPTH ? depth - tile.done : ATTN_PANEL_DEPTH;
+        take_left(a->linear, &tile, copy);
+        for (size_t panel = tile.begin; panel < tile.end; panel++)
+            multiply_panel(a->packed, &tile, panel, sums[panel - tile.begin]);
     }
-    for (size_t panel = tile->begin; panel < tile->end; panel++)
-        finish_panel(a, tile, panel, sums[panel - tile->begin]);
+    for (size_t panel = tile.begin; panel < tile.end; panel++)
+        finish_panel(a, &tile, panel, sums[panel - tile.begin]);
 }
 
 /* Waking another thread costs tens of microseconds: less work than that is done where it is. */
@@ -259,16 +259,16 @@ static void apply_task(void *argument, size_t task, size_t lane) {
     const size_t block = task % a->blocks.parts, group = task / a->blocks.parts, next = block + a->lanes;
     const size_t begin = cut_begin(a->groups, group), end = cut_begin(a->groups, group + 1);
     for (size_t i = begin; i < end && !has_ended(a); i++) {
-        struct tile tile = {.first = cut_begin(a->tiles, i),
-                            .rows = cut_begin(a->tiles, i + 1) - cut_begin(a->tiles, i),
-                            .begin = cut_begin(a->blocks, block),
-                            .end = cut_begin(a->blocks, block + 1),
-                            .turn = i - begin,
-                            .next = next < a->blocks.parts ? cut_begin(a->blocks, next) : a->packed->panels};
+        const struct tile tile = {.first = cut_begin(a->tiles, i),
+                                  .rows = cut_begin(a->tiles, i + 1) - cut_begin(a->tiles, i),
+                                  .begin = cut_begin(a->blocks, block),
+                                  .end = cut_begin(a->blocks, block + 1),
+                                  .turn = i - begin,
+                                  .next = next < a->blocks.parts ? cut_begin(a->blocks, next) : a->packed->panels};
         if (a->packed->in <= ATTN_PANEL_DEPTH)
-            apply_shallow(a, &tile);
+            apply_shallow(a, tile);
         else
-            apply_deep(a, &tile);
+            apply_deep(a, tile);
     }
 }
 

@@ -74,14 +74,14 @@ static void for_all_tables(void (*check)(const struct attn_row_kernels *kernels,
 }
 
 static void check_values(const struct attn_row_kernels *kernels, attn_dtype dtype) {
-    enum { POINTS = 1001 };
+    enum { HALF = 500, POINTS = 2 * HALF + 1 };
     const long double ulp = dtype == ATTN_FLOAT64 ? DBL_EPSILON : FLT_EPSILON;
     const long double least = dtype == ATTN_FLOAT64 ? DBL_MIN : FLT_MIN;
     double before[POINTS], after[POINTS];
     for (int a = 0; a < ATTN_ACTIVATION_COUNT; a++)
         for (int range = -3; range <= 6; range++) {
             for (int i = 0; i < POINTS; i++) {
-                put(before, dtype, (size_t)i, ldexp((double)(i - POINTS / 2) / (POINTS / 2), 2 * range - 1));
+                put(before, dtype, (size_t)i, ldexp((double)(i - HALF) / HALF, 2 * range - 1));
                 put(after, dtype, (size_t)i, (double)get(before, dtype, (size_t)i));
             }
             kernels->activate((attn_activation)a, after, POINTS);
