@@ -250,7 +250,7 @@ START_TEST(analyses_of_given_weights_end_well_whichever_allocation_fails) {
 END_TEST
 
 START_TEST(a_large_result_that_cannot_be_mapped_is_out_of_memory) {
-    enum { LONG = 1200 };
+    enum { LONG = 1500 };
     float *long_numbers = calloc(LONG * 4, sizeof *long_numbers);
     ck_assert_ptr_nonnull(long_numbers);
     struct trial trial = {.inputs = {.query = attn_view_contiguous(long_numbers, ATTN_FLOAT32, 2, (size_t[]){LONG, 4}),
