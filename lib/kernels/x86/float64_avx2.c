@@ -66,7 +66,8 @@ static inline VECTOR v_power(__m128i exponent) {
     return _mm256_castsi256_pd(_mm256_slli_epi64(wide, 52));
 }
 
-/* For exponents that leave the result a normal number. A NaN exponent comes with a NaN `a`. */
+/* For exponents that leave the result a normal number. A NaN exponent comes
+ * with a NaN `a`. */
 static inline VECTOR v_scale(VECTOR a, VECTOR exponent) {
     return a * v_power(_mm256_cvtpd_epi32(exponent));
 }
@@ -127,6 +128,21 @@ static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwis
     return _mm256_blendv_pd(otherwise, negative, x);
 }
 
+/* 4 rows of 4 elements become columns, rows behind the first `count` 0: pairs,
+ * then halves of vectors change places. */
+static inline void v_turn(const double *from, ptrdiff_t stride, size_t count, double *to, ptrdiff_t to_stride) {
+    VECTOR r[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        r[i] = (size_t)i < count ? v_load(from + i * stride) : v_set(0);
+    const VECTOR a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
+    const VECTOR c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
+    v_store(to, _mm256_permute2f128_pd(a, c, 0x20));
+    v_store(to + to_stride, _mm256_permute2f128_pd(b, d, 0x20));
+    v_store(to + 2 * to_stride, _mm256_permute2f128_pd(a, c, 0x31));
+    v_store(to + 3 * to_stride, _mm256_permute2f128_pd(b, d, 0x31));
+}
+#define V_TURN
 #define TILE_ROWS 6
 
 #include "lib/kernels/x86/rows_template.h"

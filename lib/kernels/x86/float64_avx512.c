@@ -111,6 +111,31 @@ static inline VECTOR v_where_negative(VECTOR x, VECTOR negative, VECTOR otherwis
     return _mm512_mask_blend_pd(_mm512_movepi64_mask(_mm512_castpd_si512(x)), otherwise, negative);
 }
 
+/* 8 rows of 8 elements become columns, rows behind the first `count` 0: pairs,
+ * then quarters of vectors change places. */
+static inline void v_turn(const double *from, ptrdiff_t stride, size_t count, double *to, ptrdiff_t to_stride) {
+    enum { EVEN = 0x88, ODD = 0xdd };
+    VECTOR r[8], t[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        r[i] = (size_t)i < count ? v_load(from + i * stride) : v_set(0);
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_pd(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_pd(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const VECTOR a = _mm512_shuffle_f64x2(t[i], t[i + 2], EVEN), b = _mm512_shuffle_f64x2(t[i], t[i + 2], ODD);
+        const VECTOR c = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], EVEN);
+        const VECTOR d = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], ODD);
+        v_store(to + i * to_stride, _mm512_shuffle_f64x2(a, c, EVEN));
+        v_store(to + (i + 2) * to_stride, _mm512_shuffle_f64x2(b, d, EVEN));
+        v_store(to + (i + 4) * to_stride, _mm512_shuffle_f64x2(a, c, ODD));
+        v_store(to + (i + 6) * to_stride, _mm512_shuffle_f64x2(b, d, ODD));
+    }
+}
+#define V_TURN
 #define TILE_ROWS 14
 
 #include "lib/kernels/x86/rows_template.h"

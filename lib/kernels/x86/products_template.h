@@ -176,16 +176,17 @@ static void product_transposed(const struct attn_product *p) {
         product_by_dots(p);
         return;
     }
+    /* Depth by depth, so that a large left factor's part stays in the second-level cache for all columns. */
     REAL turned[TURNED * PANEL];
-    for (size_t column = 0; column < p->columns; column += PANEL) {
-        const size_t left = p->columns - column, columns = left < PANEL ? left : PANEL;
-        size_t begin = 0;
-        do {
-            const struct attn_product part = depth_part(p, begin);
-            turn((const REAL *)p->right + (ptrdiff_t)column * p->right_stride + (ptrdiff_t)begin, p->right_stride,
-                 columns, part.depth, turned);
+    size_t begin = 0;
+    do {
+        const struct attn_product part = depth_part(p, begin);
+        const REAL *right = (const REAL *)p->right + begin;
+        for (size_t column = 0; column < p->columns; column += PANEL) {
+            const size_t left = p->columns - column, columns = left < PANEL ? left : PANEL;
+            turn(right + (ptrdiff_t)column * p->right_stride, p->right_stride, columns, part.depth, turned);
             product_panel(&part, turned, PANEL, column, columns);
-            begin += part.depth;
-        } while (begin < p->depth);
-    }
+        }
+        begin += part.depth;
+    } while (begin < p->depth);
 }
