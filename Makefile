@@ -63,8 +63,9 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(SERVER_OBJECTS) $(BUILD)/libattn
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -o $@ $(shell pkg-config --libs check) $(SERVER_LIBS) $(LIB_LIBS)
 
-# The k-th allocation fails there.
-$(BUILD)/tests/plan_memory: LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc mmap free munmap,-Wl,--wrap=$f)
+# The k-th allocation fails there (failing_memory.h).
+$(BUILD)/tests/plan_memory $(BUILD)/tests/transformer_memory: \
+    LDFLAGS += $(foreach f,malloc calloc realloc reallocarray strdup aligned_alloc mmap free munmap,-Wl,--wrap=$f)
 # A plain transformer stands in for the real one there (fake_model.h).
 $(BUILD)/tests/plan_memory $(BUILD)/tests/plan_model: \
     LDFLAGS += $(foreach f,check run,-Wl,--wrap=attn_forward_$f) -Wl,--wrap=attn_model_info

@@ -41,14 +41,28 @@ class Model:
     rename: object = None
     edit: object = None
     seed: int = 0
+    #: The head has a weight of its own, as T5 v1.1 has in spite of what this version's configuration says.
+    has_own_head: bool = False
 
 
 # Weights
 
 
-def spread(model, seed):
+def fresh(spec):
+    model = spec.kind._from_config(spec.config, **EAGER)
+    if spec.has_own_head:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    return model
+
+
+def tie(spec, model):
+    if not spec.has_own_head:
+        model.tie_weights()
+
+
+def spread(model, spec):
     """Random weights wide enough for attention to be far from uniform, and no bias 0 nor any norm's weight 1."""
-    torch.manual_seed(seed)
+    torch.manual_seed(spec.seed)
     fixed = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     for module_name, module in model.named_modules():
         is_norm = "Norm" in type(module).__name__
@@ -77,8 +91,8 @@ def spread(model, seed):
         for name, parameter in model.named_parameters():  # T5 does not scale its scores
             if name.endswith(".q.weight"):
                 parameter.data *= model.config.d_kv**-0.5
-    if hasattr(model, "tie_weights"):
-        model.tie_weights()
+    if isinstance(spec, Model):
+        tie(spec, model)
 
 
 # Running
@@ -195,19 +209,19 @@ def save(spec, model, directory):
 
 def build(spec):
     """The model in float32, its weights rounded to the dtype it is saved in, and its twin in float64."""
-    model = spec.kind._from_config(spec.config, **EAGER).eval()
-    spread(model, spec.seed)
+    model = fresh(spec).eval()
+    spread(model, spec)
     if spec.dtype is not torch.float32:
         rounded = {name: value.to(spec.dtype).float() for name, value in model.state_dict().items()}
         model.load_state_dict(rounded)
-        model.tie_weights()
+        tie(spec, model)
     return model
 
 
 def in_double(spec, model):
-    double = spec.kind._from_config(spec.config, **EAGER).double().eval()
+    double = fresh(spec).double().eval()
     double.load_state_dict({name: value.double() for name, value in model.state_dict().items()})
-    double.tie_weights()
+    tie(spec, double)
     return double
 
 

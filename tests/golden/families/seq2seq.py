@@ -36,11 +36,20 @@ def t5_4(config):
         config.pop(name)
 
 
+def t5_1_1(config):
+    """Likewise, of a model whose head is no embedding."""
+    t5_4(config)
+    config["tie_word_embeddings"] = False
+
+
 def models():
     relu = t5("t5", 51, shard="40KB", feed_forward_proj="relu")
     relu.edit = t5_4
     yield relu
     yield t5("t5_gated", 52, dtype=torch.bfloat16, feed_forward_proj="gated-gelu", tie=False)
+    own = t5("t5_own_head", 59, dtype=torch.float16, feed_forward_proj="gated-silu", tie=False)
+    own.cases, own.has_own_head, own.edit = own.cases[:2], True, t5_1_1
+    yield own
     encoder = t5("t5_encoder", 53, kind=hf.T5EncoderModel, dtype=torch.float16)
     encoder.cases = [Case("plain", {"input_ids": ids(31, 2, 13)}), Case("uneven", padded(32, (5, 9), 0))]
     yield encoder
@@ -52,6 +61,9 @@ def models():
                 dtype=torch.float16, seed=55)
     yield Model("marian", hf.MarianMTModel, hf.MarianConfig(
         **small, scale_embedding=True, activation_function="swish"), cases(1, 24), seed=56)
+    yield Model("marian_two_vocabularies", hf.MarianMTModel, hf.MarianConfig(
+        **small, share_encoder_decoder_embeddings=False, decoder_vocab_size=71, tie_word_embeddings=True),
+        cases(1, 24)[:2], seed=60)
     yield from whisper()
 
 

@@ -113,7 +113,7 @@ def make(wanted):
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         module = spec.module.eval()
-        spread(module, spec.seed)
+        spread(module, spec)
         save_file(module.state_dict(), directory / "state_dict.safetensors", metadata={"format": "pt"})
         seen, tensors = {}, {}
         for attention, stack in stacks_of(module):
