@@ -63,7 +63,7 @@ static size_t header_end(int fd, size_t length) {
 /* Read, not mapped: where the file is cut short meanwhile, that is an error here and no signal. */
 static attn_status read_header(int fd, const char *path, size_t length, void **bytes, struct attn_error *error) {
     size_t wanted = header_end(fd, length), got = 0;
-    *bytes = malloc(wanted);
+    *bytes = malloc(wanted + 1);
     if (*bytes == NULL)
         return attn_fail(error, ATTN_ENOMEM, "", "no memory for the file's header");
     for (ssize_t count = 1; got < wanted && count > 0; got += count > 0 ? (size_t)count : 0)
@@ -88,8 +88,10 @@ attn_status attn_safetensors_open(struct attn_safetensors **file, const char *pa
     attn_status status = open_file(path, &fd, &length, error);
     if (status != ATTN_OK)
         return status;
-    if ((status = read_header(fd, path, length, &header, error)) == ATTN_OK &&
-        (status = attn_safetensors_parse(&made, header, length, error)) == ATTN_OK)
+    status = read_header(fd, path, length, &header, error);
+    if (status == ATTN_OK)
+        status = attn_safetensors_parse(&made, header, length, error);
+    if (made != NULL)
         status = map_data(made, fd, path, error);
     free(header);
     close(fd);
