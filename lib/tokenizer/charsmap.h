@@ -24,8 +24,4 @@ const char *attn_charsmap_read(struct attn_pool *pool, const char *bytes, size_t
  */
 struct attn_string attn_charsmap_find(const struct attn_charsmap *charsmap, const char *text, size_t length);
 
-/** The normaliser Precompiled: an attn_normalizer_kind's functions. */
-attn_status attn_precompiled_read(struct attn_reader *reader, const json_t *object, void **data);
-attn_status attn_precompiled_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
-
 #endif

@@ -2,7 +2,7 @@
  * The pre-tokeniser Metaspace: spaces become a sign that can be seen (U+2581 as a rule), one is put before the text,
  * and the text is cut before each sign.
  */
-#include "lib/tokenizer/metaspace.h"
+#include "lib/tokenizer/pre_tokenizers.h"
 
 #include "lib/tensor/error.h"
 #include "lib/tokenizer/tokenizer.h"

@@ -8,6 +8,7 @@ static const struct attn_model_kind kinds[] = {
     {"BPE", attn_bpe_read, attn_bpe_tokenize},
     {"WordPiece", attn_wordpiece_read, attn_wordpiece_tokenize},
     {"WordLevel", attn_wordlevel_read, attn_wordlevel_tokenize},
+    {"Unigram", attn_unigram_read, attn_unigram_tokenize},
 };
 
 /* Old files have no "type". @return a model's name by the members that only it has. */

@@ -17,4 +17,9 @@ attn_status attn_bpe_read(struct attn_reader *reader, const json_t *object, stru
                           void **data);
 attn_status attn_bpe_tokenize(const void *data, struct attn_run *run);
 
+/* unigram.c */
+attn_status attn_unigram_read(struct attn_reader *reader, const json_t *object, struct attn_vocabulary *vocabulary,
+                              void **data);
+attn_status attn_unigram_tokenize(const void *data, struct attn_run *run);
+
 #endif

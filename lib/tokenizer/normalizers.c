@@ -54,6 +54,7 @@ static const struct attn_normalizer_kind kinds[] = {
     {"Prepend", attn_prepend_read, attn_prepend_apply},
     {"Nmt", NULL, attn_nmt_apply},
     {"ByteLevel", attn_byte_level_normalizer_read, attn_byte_level_normalizer_apply},
+    {"Precompiled", attn_precompiled_read, attn_precompiled_apply},
     {"Sequence", read_sequence, apply_sequence},
 };
 

@@ -29,6 +29,10 @@ attn_status attn_nmt_apply(const void *data, struct attn_normal *normal, struct 
 attn_status attn_byte_level_normalizer_read(struct attn_reader *reader, const json_t *object, void **data);
 attn_status attn_byte_level_normalizer_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
 
+/* precompiled.c */
+attn_status attn_precompiled_read(struct attn_reader *reader, const json_t *object, void **data);
+attn_status attn_precompiled_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
+
 /** Keeps the characters that `keep` likes, each with its place. */
 attn_status attn_normal_filter(struct attn_normal *normal, bool (*keep)(uint32_t code_point), struct attn_error *error);
 /** Fails for want of memory. */

@@ -1,5 +1,6 @@
 /* Opening: which files there are, and tokenizer.json from top to bottom. */
 #include "lib/tensor/error.h"
+#include "lib/tokenizer/sentencepiece.h"
 #include "lib/tokenizer/tokenizer.h"
 
 #include <errno.h>
@@ -125,6 +126,9 @@ static const struct source {
     {"tokenizer.json", load_tokenizer_json},
     {"vocab.json", attn_load_vocab_json},
     {"vocab.txt", attn_load_vocab_txt},
+    {"spiece.model", attn_sentencepiece_load},
+    {"sentencepiece.bpe.model", attn_sentencepiece_load},
+    {"tokenizer.model", attn_sentencepiece_load},
 };
 
 static attn_status read_source(struct attn_reader *reader, const struct source *source, const char *directory,

@@ -52,6 +52,7 @@ static const struct attn_pre_tokenizer_kind kinds[] = {
     {"Split", attn_split_read, attn_split_apply},
     {"CharDelimiterSplit", attn_char_delimiter_read, attn_char_delimiter_apply},
     {"FixedLength", attn_fixed_length_read, attn_fixed_length_apply},
+    {"Metaspace", attn_metaspace_read, attn_metaspace_apply},
     {"Sequence", read_sequence, apply_sequence},
 };
 

@@ -19,4 +19,8 @@ attn_status attn_fixed_length_apply(const void *data, struct attn_pieces *pieces
 attn_status attn_split_read(struct attn_reader *reader, const json_t *object, void **data);
 attn_status attn_split_apply(const void *data, struct attn_pieces *pieces, struct attn_error *error);
 
+/* metaspace.c */
+attn_status attn_metaspace_read(struct attn_reader *reader, const json_t *object, void **data);
+attn_status attn_metaspace_apply(const void *data, struct attn_pieces *pieces, struct attn_error *error);
+
 #endif

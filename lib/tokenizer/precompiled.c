@@ -5,6 +5,7 @@
  */
 #include "lib/tensor/error.h"
 #include "lib/tokenizer/charsmap.h"
+#include "lib/tokenizer/normalizers.h"
 #include "lib/tokenizer/unicode.h"
 
 #include <string.h>

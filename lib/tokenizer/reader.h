@@ -16,6 +16,7 @@ struct attn_reader {
     struct attn_tokenizer *tokenizer; /**< readers may set its flags */
     struct attn_error *error;         /**< may be NULL */
     int depth;                        /**< of attn_reader_enter */
+    bool has_exact_numbers;           /**< the document was not read from JSON, but made */
     char path[sizeof((struct attn_error *)0)->field];
 };
 

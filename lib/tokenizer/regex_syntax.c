@@ -91,6 +91,20 @@ static void put_property(struct translation *translation, bool is_negated, const
     put_text(translation, is_class ? "]" : "");
 }
 
+/* \uHHHH, which PCRE2 writes in another way. */
+static attn_status translate_code_point(struct translation *translation, const char *digits, size_t left) {
+    size_t count = 0;
+    while (count < 4 && count < left && memchr("0123456789abcdefABCDEF", digits[count], 22) != NULL)
+        count++;
+    if (count < 4)
+        return attn_reader_fail(translation->reader, translation->key, "four digits are needed behind \\u");
+    put_text(translation, "\\x{");
+    put(translation, digits, count);
+    put_text(translation, "}");
+    translation->at += count;
+    return ATTN_OK;
+}
+
 static attn_status translate_escape(struct translation *translation) {
     const char *bytes = translation->source.bytes + translation->at;
     size_t left = translation->source.length - translation->at;
@@ -106,6 +120,8 @@ static attn_status translate_escape(struct translation *translation) {
         put_text(translation, text);
         return ATTN_OK;
     }
+    if (bytes[1] == 'u')
+        return translate_code_point(translation, bytes + 2, left - 2);
     size_t length = strchr("pPx", bytes[1]) != NULL ? braces(bytes + 2, left - 2) : 0;
     translation->at += length;
     if (length > 0 && bytes[1] != 'x')

@@ -236,6 +236,7 @@ static attn_status make_document(struct attn_sentencepiece_maker *maker, json_t 
     if (class == NULL)
         return ATTN_EFORMAT;
     json_t *added = NULL;
+    maker->reader->has_exact_numbers = !class->is_generic; /* transformers copies those by way of JSON */
     attn_status status = find_roles(maker, class);
     if (status == ATTN_OK)
         status = class->pieces(maker);

@@ -4,10 +4,11 @@
  * itself is the unknown token, at ten less than the worst score; unknown tokens that follow each other are one.
  */
 #include "lib/tensor/error.h"
+#include "lib/tokenizer/models.h"
 #include "lib/tokenizer/prefixes.h"
 #include "lib/tokenizer/unicode.h"
-#include "lib/tokenizer/unigram.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* What an unknown character costs beyond the worst token. */
@@ -32,6 +33,27 @@ struct node {
 };
 static const uint32_t none = UINT32_MAX;
 
+/*
+ * A number as the tokenizers package reads it from JSON: the digits as a whole number, rounded, then divided by a power
+ * of ten and rounded again. Two ways to cut a text that add up to the same score are told apart by these last bits. The
+ * digits are the fewest that say `value`, which is how numbers are written.
+ */
+static double read_twice_rounded(double value) {
+    long double magnitude = fabsl((long double)value);
+    if (!(magnitude > 1e-4L) || magnitude >= 1e15L)
+        return value;
+    for (int digits = 15; digits <= 17; digits++) {
+        int decimals = digits - 1 - (int)floorl(log10l(magnitude));
+        long double power = powl(10, decimals), whole = rintl(magnitude * power);
+        if ((double)(whole / power) != (double)magnitude)
+            continue;
+        for (; decimals > 0 && fmodl(whole, 10) == 0; decimals--)
+            whole /= 10;
+        return copysign((double)whole / (double)powl(10, decimals), value);
+    }
+    return value;
+}
+
 static attn_status read_piece(struct attn_reader *reader, const json_t *piece, struct attn_vocabulary *vocabulary,
                               int32_t id, double *score) {
     const json_t *text = json_array_get(piece, 0), *value = json_array_get(piece, 1);
@@ -44,6 +66,8 @@ static attn_status read_piece(struct attn_reader *reader, const json_t *piece, s
     if (copy.bytes == NULL || !attn_vocabulary_add(vocabulary, copy, id))
         return attn_reader_no_memory(reader);
     *score = json_number_value(value);
+    if (!reader->has_exact_numbers)
+        *score = read_twice_rounded(*score);
     return ATTN_OK;
 }
 

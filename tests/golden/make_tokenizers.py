@@ -53,7 +53,8 @@ def made(folder, texts):
         tokenizer = build(half)
         (folder / build.__name__).mkdir()
         tokenizer.save(str(folder / build.__name__ / "tokenizer.json"), pretty=False)
-        yield build.__name__, tokenizer, True
+        # Opened again: the package reads numbers from JSON less exactly than it has them.
+        yield build.__name__, real.opened(folder / build.__name__), True
     for name, tokenizer in (*files.write_files(folder, half), *sentences.write_models(folder, half)):
         yield name, tokenizer, True
     for name, kept, build in real.REAL:

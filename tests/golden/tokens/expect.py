@@ -63,8 +63,13 @@ def block_sums(tokenizer, texts, block):
 
 def example(tokenizer, texts, index):
     ids, rows = encoded(tokenizer, texts, index, "single")
-    return {"text": texts[index], "ids": ids, "start": [row[0] for row in rows], "end": [row[1] for row in rows],
-            "tokens": [tokenizer.id_to_token(i) for i in ids]}
+    tokens = [tokenizer.id_to_token(i) for i in ids]
+    made = {"text": texts[index], "ids": ids, "start": [row[0] for row in rows], "end": [row[1] for row in rows],
+            "tokens": tokens}
+    back = [tokenizer.token_to_id(token) for token in tokens]
+    if back != ids:  # an added token reads as it is normalised, and is not found by that
+        made["back"] = [-1 if i is None else i for i in back]
+    return made
 
 
 def expectations(tokenizer, texts, versions):

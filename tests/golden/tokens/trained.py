@@ -43,8 +43,9 @@ def bert_cased(lines):
 
 
 def bert_strip(lines):
-    """Accents off, case kept, and added tokens with every flag."""
-    tokenizer = wordpiece(lines, lowercase=False, strip_accents=True, handle_chinese_chars=False, clean_text=False)
+    """Accents off, case kept, and added tokens with every flag. Controls stay, and would be tokens: NUL may not be one,
+    since it cannot be a member's name for some readers of JSON, ours among them."""
+    tokenizer = wordpiece([line for line in lines if "\0" not in line], lowercase=False, strip_accents=True, handle_chinese_chars=False, clean_text=False)
     tokenizer.add_tokens([AddedToken("<tag>", lstrip=True), AddedToken("[ent]", rstrip=True, normalized=False),
                           AddedToken("New York", single_word=True), AddedToken("Ünïcode", normalized=True)])
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
