@@ -126,7 +126,7 @@ static attn_status keep_token(struct attn_reader *reader, struct attn_added *add
 attn_status attn_added_read(struct attn_reader *reader, const json_t *array, const struct attn_model *model,
                             const struct attn_normalizer *normalizer, struct attn_added *added) {
     size_t count = json_array_size(array);
-    int32_t next = (int32_t)model->vocabulary.count;
+    int32_t next = (int32_t)model->vocabulary.size;
     added->id_count = (model->vocabulary.id_count > (size_t)next ? model->vocabulary.id_count : (size_t)next) + count;
     added->tokens = attn_pool_take(reader->pool, count, sizeof *added->tokens);
     added->by_id = attn_pool_take(reader->pool, added->id_count, sizeof *added->by_id);

@@ -47,7 +47,7 @@ attn_status attn_sentencepiece_document(struct attn_reader *reader, const struct
                                         const json_t *config, json_t **document);
 
 /** Reads a model out of a directory: a source of attn_tokenizer_open. @param json receives a new reference */
-attn_status attn_sentencepiece_load(struct attn_reader *reader, const char *directory, const char *bytes,
-                                    size_t length, json_t **json);
+attn_status attn_sentencepiece_load(struct attn_reader *reader, const char *directory, const char *bytes, size_t length,
+                                    json_t **json);
 
 #endif

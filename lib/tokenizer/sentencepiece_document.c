@@ -85,7 +85,8 @@ static attn_status index_names(struct attn_sentencepiece_maker *maker) {
         if (!attn_vocabulary_add(&maker->names, maker->pieces[i].text, (int32_t)i))
             return attn_reader_no_memory(maker->reader);
     }
-    maker->next_id = maker->count;
+    /* A text that is there twice counts once in BPE's vocabulary, which is an object. */
+    maker->next_id = maker->model->algorithm == ATTN_SENTENCEPIECE_BPE ? maker->names.count : maker->count;
     return ATTN_OK;
 }
 

@@ -75,6 +75,7 @@ static attn_status read_piece(struct attn_reader *reader, const json_t *piece, s
 static bool finish_vocabulary(struct attn_reader *reader, const json_t *pieces, struct attn_vocabulary *vocabulary) {
     if (!attn_vocabulary_finish(reader->pool, vocabulary))
         return false;
+    vocabulary->size = vocabulary->id_count; /* texts that are there twice are counted twice */
     for (size_t id = 0; id < vocabulary->id_count; id++) {
         if (vocabulary->by_id[id] != 0)
             continue;

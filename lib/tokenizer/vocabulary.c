@@ -56,6 +56,7 @@ bool attn_vocabulary_finish(struct attn_pool *pool, struct attn_vocabulary *voca
         return false;
     vocabulary->by_id = attn_pool_take(pool, id_count, sizeof *vocabulary->by_id);
     vocabulary->id_count = id_count;
+    vocabulary->size = vocabulary->count;
     if (vocabulary->by_id == NULL)
         return false;
     for (size_t i = vocabulary->count; i-- > 0;)

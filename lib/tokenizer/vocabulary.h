@@ -22,6 +22,7 @@ struct attn_vocabulary {
     size_t slot_mask;
     uint32_t *by_id; /**< 1 + index of the first entry with that id; made by attn_vocabulary_finish */
     size_t id_count; /**< one more than the largest id */
+    size_t size;     /**< as the package counts: the id of the next token that is added */
     size_t longest;  /**< bytes of the longest text */
 };
 

@@ -240,8 +240,6 @@ START_TEST(a_tokenizer_agrees_with_the_package_on_every_text) {
     const char *path = names.gl_pathv[_i], *base = strrchr(path, '/') + 1;
     char name[NAME];
     snprintf(name, sizeof name, "%.*s", (int)(strlen(base) - strlen(".json")), base);
-    if (strstr(name, "_files") != NULL) /* vocab.txt and the like are not read yet */
-        return;
     struct attn_tokenizer *tokenizer = open_tokenizer(name);
     if (tokenizer == NULL) {
         printf("golden_tokenizers: %s is not here, and is left out\n", name);
