@@ -103,9 +103,9 @@ static attn_status put_generic_model(struct attn_sentencepiece_maker *maker, jso
 attn_status attn_maker_generic(struct attn_sentencepiece_maker *maker, json_t *document) {
     bool legacy = attn_maker_says(maker, "legacy", true);
     const char *user_defined = user_defined_pattern(maker);
-    attn_status status = user_defined != NULL ? ATTN_OK : attn_reader_no_memory(maker->reader);
-    if (status == ATTN_OK)
-        status = put_generic_model(maker, document, *user_defined != '\0');
+    if (user_defined == NULL)
+        return attn_reader_no_memory(maker->reader);
+    attn_status status = put_generic_model(maker, document, *user_defined != '\0');
     if (status == ATTN_OK)
         status = put_generic_normalizer(maker, document, legacy);
     if (status == ATTN_OK)
