@@ -94,7 +94,7 @@ $(VENV)/ready: tests/requirements.txt
 	@touch $@
 
 .PHONY: test-http
-test-http: all $(VENV)/ready ## Test the server over HTTP
+test-http: all $(VENV)/ready ## Test the server over HTTP (needs what `make models` makes)
 	$(VENV)/bin/pytest -q tests/http
 
 .PHONY: test-image
@@ -102,14 +102,15 @@ test-image: ## Build the container image without an engine and run it (root)
 	tests/docker/test_image
 
 .PHONY: test
-test: ## Unit tests, the installed library, the server over HTTP
+test: ## Unit tests, the installed library, real models, the server over HTTP
 	$(MAKE) test-unit
 	$(MAKE) test-library
+	$(MAKE) models
 	$(MAKE) test-http
 
 .PHONY: ci
-ci: ## Everything: lint, tests, tests under sanitizers, the container image
-	@tests/run_all lint all test-unit test-library test-http asan tsan test-image
+ci: ## Everything: lint, real models, tests, tests under sanitizers, the container image
+	@tests/run_all lint all test-unit test-library models test-http asan tsan test-image
 
 .PHONY: lint
 lint: ## Walls between rooms, layout, cppcheck, clang-tidy, undocumented public names
@@ -135,11 +136,11 @@ bench: ## Benchmarks beside the peers, written into docs/benchmarks.md (BENCH_PY
 	-$(MAKE) bench-codec
 	-$(MAKE) bench-server
 	$(BENCH_PYTHON) bench/render.py
-bench-library: $(BUILD)/bench/attn_shim.so
+bench-library: $(BUILD)/bench/attn_shim.so ## The library beside PyTorch and ONNX Runtime
 	$(BENCH_PYTHON) bench/library.py
 bench-models: $(BUILD)/bench/models_shim.so ## Whole models beside transformers, every layer's weights per head
 	$(BENCH_PYTHON) bench/models.py
-bench-server: all $(BUILD)/bench/bare_mhd
+bench-server: all $(BUILD)/bench/bare_mhd ## The server beside others
 	$(BENCH_PYTHON) bench/server.py
 
 .PHONY: docs
@@ -156,7 +157,7 @@ tsan: ## Unit and HTTP tests under ThreadSanitizer
 	@$(MAKE) BUILD=$(BUILD)/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" test-sanitized
 
 .PHONY: test-sanitized
-test-sanitized: $(UNIT_TESTS) $(BUILD)/attnd $(VENV)/ready
+test-sanitized: $(UNIT_TESTS) $(BUILD)/attnd $(VENV)/ready model
 	@failed=0; tests/run_unit $(UNIT_TESTS) || failed=1; \
 	    ATTND=$(CURDIR)/$(BUILD)/attnd $(VENV)/bin/pytest -q tests/http || failed=1; exit $$failed
 

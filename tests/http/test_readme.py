@@ -14,7 +14,7 @@ import subprocess
 import numpy
 import pytest
 
-from conftest import ATTND, Server, wait_until
+from conftest import ATTND, Server, made, wait_until
 
 TOP = pathlib.Path(__file__).parents[2]
 README = TOP / "README.md"
@@ -69,13 +69,11 @@ def test_command_of_the_readme(request, tmp_path, command, expected):
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A folder with models/ as `make model` leaves it in a checkout, and a server started there."""
-    if not all((TOP / "models" / name).exists() for name in MODEL_FILES):
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        subprocess.run(["make", "-s", "model"], cwd=TOP, check=True, timeout=600, env=clean)
+    paths = made("model", *MODEL_FILES)
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "models").mkdir()
-    for name in MODEL_FILES:
-        shutil.copy(TOP / "models" / name, folder / "models")
+    for path in paths:
+        shutil.copy(path, folder / "models")
     server = Server(["--models", str(folder / "models")])
     yield folder, server.port
     server.finish()

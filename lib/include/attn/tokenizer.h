@@ -27,7 +27,7 @@ typedef enum attn_offset_unit {
 struct attn_token {
     int64_t id;       /**< in the vocabulary */
     const char *text; /**< how the token reads, UTF-8 ending in a NUL; see attn_tokenizer_token_text */
-    bool special;     /**< put there by the post-processor ([CLS], <s> …), not cut from a text */
+    bool special;     /**< put there by the post-processor ([CLS], `<s>` …), not cut from a text */
     int sequence;     /**< 0 or 1: which text of a pair it was cut from; -1 for special tokens */
     size_t start;     /**< first place in that text, in the unit asked for; 0 for special tokens */
     size_t end;       /**< the place behind the last; 0 for special tokens */
