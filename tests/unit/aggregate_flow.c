@@ -1,5 +1,6 @@
 /** Attention flow where its value is known in closed form, over more tokens than one word of a bit set holds. */
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -131,9 +132,5 @@ int main(void) {
     tcase_add_test(cases, a_layer_of_tokens_that_attend_to_themselves_changes_no_flow);
     tcase_add_test(cases, a_flow_ends_when_it_is_cancelled);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

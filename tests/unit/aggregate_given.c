@@ -1,5 +1,6 @@
 /** Forms and analyses of given weights against NumPy, SciPy, scikit-learn and networkx (aggregate_expected.py). */
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/run_suite.h"
 #include "tests/unit/aggregate_expected.inc"
 #include <attn/attn.h>
 
@@ -220,9 +221,5 @@ int main(void) {
     tcase_add_test(cases, pairs_come_labelled_in_the_order_asked);
     tcase_add_test(cases, negative_weights_are_refused_only_where_they_mean_nothing);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

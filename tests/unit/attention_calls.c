@@ -1,5 +1,6 @@
 /* How attention is called: errors, stages, order of blocks, cancellation, threads and cost. */
 #include "lib/attention/projection.h"
+#include "tests/unit/run_suite.h"
 #include <attn/sdpa.h>
 
 #include <check.h>
@@ -406,9 +407,5 @@ int main(void) {
     tcase_add_test(tests, projections_are_linear_layers_over_any_lanes);
     tcase_add_test(tests, projections_refuse_what_does_not_fit_and_can_be_cancelled);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 /* State dicts' names resolved to a layer. Names and shapes: torch.nn.MultiheadAttention's state_dict(). */
+#include "tests/unit/run_suite.h"
 #include <attn/layer.h>
 
 #include <check.h>
@@ -173,9 +174,5 @@ int main(void) {
     tcase_add_test(tests, what_does_not_fit_is_named);
     tcase_add_test(tests, unknown_and_mixed_names_are_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

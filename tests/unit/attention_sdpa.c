@@ -5,6 +5,7 @@
  */
 #include "lib/attention/problem.h"
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -715,9 +716,5 @@ int main(void) {
     tcase_add_test(tests, logsumexp_and_max_score_are_of_the_masked_scores);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 #include "server/base/arena.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -199,9 +200,5 @@ int main(void) {
     tcase_add_test(tests, growth_is_taken_from_the_account_and_ends_where_it_does);
     tcase_add_test(tests, a_reservation_gives_back_to_the_account_what_is_not_committed);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 #include "server/base/budget.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -52,9 +53,5 @@ int main(void) {
     tcase_add_test(tests, the_limit_is_reached_and_not_passed);
     tcase_add_test(tests, threads_together_never_pass_the_limit);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 #include "server/base/problem.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,9 +106,5 @@ int main(void) {
     tcase_add_test(tests, pointer_tokens_are_escaped_and_cut);
     tcase_add_test(tests, library_errors_become_problems);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 #include "server/base/arena.h"
 #include "server/codec/compress.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -221,9 +222,5 @@ int main(void) {
     tcase_add_test(tests, what_is_deflated_while_pulled_expands_to_the_same);
     tcase_add_test(tests, a_source_that_fails_fails_the_deflater);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

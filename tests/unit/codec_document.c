@@ -1,4 +1,5 @@
 #include "server/codec/document.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <math.h>
 #include <stdint.h>
@@ -479,9 +480,5 @@ int main(void) {
     tcase_add_test(tests, values_that_are_no_tensors_are_bounded_in_number);
     tcase_add_test(tests, memory_is_accounted_that_of_values_outside_the_arena_too);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

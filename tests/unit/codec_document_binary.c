@@ -1,4 +1,5 @@
 #include "server/codec/document.h"
+#include "tests/unit/run_suite.h"
 #include <attn/safetensors.h>
 #include <check.h>
 #include <stdio.h>
@@ -244,9 +245,5 @@ int main(void) {
     tcase_add_test(tests, a_broken_header_is_malformed);
     tcase_add_test(tests, what_a_header_takes_is_accounted);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 #include "server/codec/document.h"
 #include "server/codec/encode.h"
+#include "tests/unit/run_suite.h"
 #include <attn/safetensors.h>
 #include <check.h>
 #include <math.h>
@@ -277,9 +278,5 @@ int main(void) {
     tcase_add_test(tests, what_is_written_is_read_back_to_the_same_bits);
     tcase_add_test(tests, binary_answers_are_safetensors_of_the_promised_length);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

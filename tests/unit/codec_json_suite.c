@@ -1,5 +1,6 @@
 /* The 318 files of JSONTestSuite (tests/data/JSONTestSuite, MIT licence): y_ must be read, n_ refused, i_ either. */
 #include "server/codec/document.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -170,9 +171,5 @@ int main(void) {
     tcase_add_test(tests, a_field_of_any_file_is_malformed_where_it_is_not_json);
     tcase_add_test(tests, faults_are_told_with_their_byte);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

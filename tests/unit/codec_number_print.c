@@ -1,6 +1,7 @@
 /* Printing numbers: the style, the digits against the C library, and every variant against the portable one. */
 #include "server/codec/number_internal.h"
 #include "tests/unit/codec_number_random.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <ctype.h>
 #include <math.h>
@@ -378,9 +379,5 @@ int main(void) {
     tcase_add_test(tcase, a_run_writes_no_further_than_its_room);
     tcase_add_test(tcase, runs_of_doubles_are_separated_by_commas);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /* Reading numbers: the grammar, the rounding against the C library, and every variant at every edge. */
 #include "server/codec/number_internal.h"
 #include "tests/unit/codec_number_random.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -385,9 +386,5 @@ int main(void) {
     tcase_add_test(tcase, every_variant_reads_runs_as_the_portable_one_does_up_to_the_last_byte_of_a_page);
     tcase_add_test(tcase, single_numbers_are_read_without_looking_beyond_their_end);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

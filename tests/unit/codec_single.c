@@ -1,4 +1,5 @@
 #include "server/codec/single.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
@@ -142,9 +143,5 @@ int main(void) {
     tcase_add_test(tests, raw_bytes_are_row_major);
     tcase_add_loop_test(tests, the_bytes_are_the_same_whatever_the_capacity, 1, 3);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

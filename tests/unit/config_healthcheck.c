@@ -2,6 +2,7 @@
 #include "server/config/commands.h"
 #include "server/http/http.h"
 #include "server/http/keys.h"
+#include "tests/unit/run_suite.h"
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/in.h>
@@ -180,9 +181,5 @@ int main(void) {
     tcase_add_test(commands, urls_that_cannot_be_ones_are_unhealthy);
     tcase_add_test(commands, check_config_reads_what_the_settings_name);
     suite_add_tcase(suite, commands);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

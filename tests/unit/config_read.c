@@ -3,6 +3,7 @@
 #include "server/config/config.h"
 #include "server/config/flags.h"
 #include "server/config/limits.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -278,9 +279,5 @@ int main(void) {
     tcase_add_test(reading, addresses_are_numbers_or_paths);
     tcase_add_test(reading, cgroup_limits_are_the_least_up_to_the_root);
     suite_add_tcase(suite, reading);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /** Every case of tests/golden/data against the library: once on one thread, once on three lanes. */
 #include "tests/golden/runner/lanes.h"
 #include "tests/golden/runner/replay.h"
+#include "tests/unit/run_suite.h"
 
 static const char *const groups[] = {"shapes", "masks", "weights", "edges", "params", "given"};
 
@@ -39,9 +40,5 @@ int main(void) {
     tcase_add_test(cases, every_case_agrees_with_the_field_on_one_thread);
     tcase_add_test(cases, every_case_agrees_with_the_field_on_three_lanes);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /** The first attention layer of all-MiniLM-L6-v2 on embedded sentences, against Hugging Face transformers (eager). */
 #include "tests/golden/runner/lanes.h"
 #include "tests/golden/runner/replay.h"
+#include "tests/unit/run_suite.h"
 
 static void run(const struct attn_execution *execution) {
     struct golden_tally tally = {.execution = execution};
@@ -37,9 +38,5 @@ int main(void) {
     tcase_add_test(cases, a_real_layer_agrees_with_transformers_on_three_lanes);
     tcase_add_test(cases, the_layer_file_says_its_heads);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

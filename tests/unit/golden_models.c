@@ -2,6 +2,7 @@
  */
 #include "tests/golden/runner/lanes.h"
 #include "tests/golden/runner/numbers.h"
+#include "tests/unit/run_suite.h"
 
 #include <attn/plan.h>
 
@@ -256,9 +257,5 @@ int main(void) {
     tcase_add_test(cases, every_family_agrees_with_transformers_on_one_thread);
     tcase_add_test(cases, every_family_agrees_with_transformers_on_three_lanes);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -3,6 +3,7 @@
 #include "server/http/log.h"
 #include "server/http/negotiate.h"
 #include "server/http/router.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,9 +242,5 @@ int main(void) {
     tcase_add_test(cases, log_text_is_always_inside_a_json_string);
     tcase_add_test(cases, milliseconds_are_written_with_three_places);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

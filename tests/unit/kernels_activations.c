@@ -1,5 +1,6 @@
 /* Activations and norms of every table against the C library's long double. */
 #include "lib/kernels/kernels.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <float.h>
@@ -206,9 +207,5 @@ int main(void) {
     tcase_add_test(tests, activations_touch_their_row_and_nothing_else);
     tcase_add_test(tests, norms_are_right_at_awkward_widths_and_in_place);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0;
+    return run_suite(suite);
 }

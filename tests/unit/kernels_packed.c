@@ -1,6 +1,7 @@
 /* Packed products with all that may follow them, against sums in long double. */
 #include "lib/kernels/packed.h"
 #include "lib/kernels/kernels.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -307,9 +308,5 @@ int main(void) {
     tcase_add_test(tests, weights_may_be_strided_any_way);
     tcase_add_test(tests, weights_that_are_not_floating_are_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0;
+    return run_suite(suite);
 }

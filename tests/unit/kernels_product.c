@@ -1,5 +1,6 @@
 /* Matrix products of every table, and of BLAS behind them, against sums in long double. */
 #include "lib/kernels/kernels.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -211,9 +212,5 @@ int main(void) {
     tcase_add_test(tests, a_factor_of_zero_still_lets_nan_through);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /* Every table of kernels that the machine can run against the portable one, at awkward sizes and places. */
 #include "lib/kernels/kernels.h"
+#include "tests/unit/run_suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -358,9 +359,5 @@ int main(void) {
     tcase_add_test(tests, the_best_table_that_the_machine_can_do_is_picked);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -5,6 +5,7 @@
 #include "tests/golden/runner/lanes.h"
 #include "tests/unit/failing_memory.h"
 #include "tests/unit/fake_model.h"
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -226,9 +227,5 @@ int main(void) {
     tcase_add_test(cases, a_model_ends_well_whichever_allocation_fails);
     tcase_add_test(cases, a_large_result_that_cannot_be_mapped_is_out_of_memory);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

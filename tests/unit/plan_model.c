@@ -6,6 +6,7 @@
 #include "lib/plan/plan.h"
 #include "tests/golden/runner/lanes.h"
 #include "tests/unit/fake_model.h"
+#include "tests/unit/run_suite.h"
 #include "tests/unit/plan_model_expected.inc"
 #include <attn/attn.h>
 
@@ -728,9 +729,5 @@ int main(void) {
     tcase_add_test(cases, lanes_do_not_change_the_result);
     tcase_add_test(cases, a_cancelled_run_ends);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

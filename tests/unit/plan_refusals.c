@@ -1,4 +1,5 @@
 /** What a plan refuses, and the field it names. */
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -186,9 +187,5 @@ int main(void) {
     tcase_add_test(cases, what_does_not_fit_is_refused_with_its_field);
     tcase_add_test(cases, what_given_weights_cannot_have_is_refused);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,6 +1,7 @@
 /** Running plans: warnings, cancellation, costs, memory of results, and the loops' logarithm. */
 #include "lib/aggregate/loops.h"
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -330,9 +331,5 @@ int main(void) {
     tcase_add_test(cases, entropy_is_that_of_libm_at_every_length_and_magnitude);
     tcase_add_test(cases, divergence_of_near_rows_does_not_cancel);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /** Plans run by many threads at once: the same one, and different ones, each with lanes of its own. */
 #include "tests/golden/runner/lanes.h"
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -106,9 +107,5 @@ int main(void) {
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, results_do_not_depend_on_threads_lanes_or_runs);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

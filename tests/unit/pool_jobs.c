@@ -1,5 +1,6 @@
 #include "server/base/clock.h"
 #include "server/pool/pool.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -206,9 +207,5 @@ int main(void) {
     tcase_add_test(cases, the_executor_runs_each_task_once_on_lanes_of_its_own);
     tcase_add_test(cases, many_jobs_may_borrow_workers_at_once);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

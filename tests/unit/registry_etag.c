@@ -1,5 +1,6 @@
 /* Entity tags against RFC 9110, section 8.8.3.2 (comparison) and 13.1 (conditions). */
 #include "server/registry/etag.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdlib.h>
 
@@ -60,9 +61,5 @@ int main(void) {
     tcase_add_loop_test(tags, lists_are_compared_strongly_and_weakly, 0, (int)(sizeof cases / sizeof *cases));
     tcase_add_test(tags, both_conditions_must_hold);
     suite_add_tcase(suite, tags);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

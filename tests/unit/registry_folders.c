@@ -1,5 +1,6 @@
 /* Whole models in folders: uploaded as archives, replaced, removed, cut short; what a crash left is cleared away. */
 #include "server/registry/registry.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -238,9 +239,5 @@ int main(void) {
     tcase_add_test(tests, folders_that_a_killed_server_left_are_removed_at_start);
     tcase_add_test(tests, a_link_to_a_folder_is_served_and_only_the_link_is_removed);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

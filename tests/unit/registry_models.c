@@ -1,5 +1,6 @@
 /* Models on disk: found, loaded, replaced, removed, cut short; each test in a directory of its own. */
 #include "server/registry/registry.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -701,9 +702,5 @@ int main(void) {
     tcase_add_test(models, a_writer_killed_at_any_moment_leaves_a_whole_model);
     tcase_add_test(models, reading_replacing_removing_and_rescanning_go_together);
     suite_add_tcase(suite, models);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 /* Tar archives that Python's tarfile and GNU tar made (registry_tar.py), and what is to come of each. */
 #include "server/registry/tar.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -124,9 +125,5 @@ int main(void) {
     tcase_add_test(tests, archives_are_read_or_refused_as_expected);
     tcase_add_test(tests, every_cut_of_an_archive_is_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return run_suite(suite);
 }

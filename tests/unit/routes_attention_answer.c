@@ -1,6 +1,7 @@
 /* Answers of whole models, from results made by hand: layers, stacks, pairs, tokens, predictions, in JSON and in
  * safetensors. */
 #include "server/routes/attention_response.h"
+#include "tests/unit/run_suite.h"
 #include <attn/safetensors.h>
 #include <check.h>
 #include <jansson.h>
@@ -230,9 +231,5 @@ int main(void) {
     tcase_add_test(tests, a_decoders_predictions_go_by_its_own_lengths);
     tcase_add_test(tests, binary_answers_name_stack_layer_and_form);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

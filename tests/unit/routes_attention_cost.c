@@ -1,4 +1,5 @@
 #include "server/routes/attention_cost.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdlib.h>
 
@@ -61,9 +62,5 @@ int main(void) {
     tcase_add_test(tests, binary_bytes_and_numbers_cost_a_fraction_of_json);
     tcase_add_test(tests, the_threshold_is_where_it_says);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 #include "server/routes/attention_request.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,9 +236,5 @@ int main(void) {
     tcase_add_test(tests, a_nul_in_a_name_is_part_of_it);
     tcase_add_test(tests, two_modes_are_one_too_many);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

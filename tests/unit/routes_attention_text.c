@@ -1,5 +1,6 @@
 /* Texts to ids on their way to a model, and ids to tokens: with a tiny model and a tokenizer of a few words. */
 #include "server/routes/attention_transformer.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,9 +265,5 @@ int main(void) {
     tcase_add_test(tests, ids_are_listed_up_to_the_last_that_takes_part);
     tcase_add_test(tests, errors_about_ids_of_texts_point_at_the_texts);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
 #include "server/http/internal.h"
 #include "server/routes/context.h"
 #include "server/routes/operations.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -79,9 +80,5 @@ int main(void) {
     tcase_add_test(cases, a_worker_late_by_less_is_alive);
     tcase_add_test(cases, an_event_thread_that_has_not_turned_for_a_minute_is_a_503);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

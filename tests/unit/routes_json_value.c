@@ -1,4 +1,5 @@
 #include "server/routes/json_value.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -99,9 +100,5 @@ int main(void) {
     tcase_add_test(tests, a_name_that_is_not_in_the_table_is_answered_with_the_table);
     tcase_add_test(tests, a_range_ends_behind_its_start);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

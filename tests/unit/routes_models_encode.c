@@ -1,5 +1,6 @@
 /* Models as JSON: every member of the interface, null where a thing is not known. */
 #include "server/routes/models_encode.h"
+#include "tests/unit/run_suite.h"
 #include <check.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -91,9 +92,5 @@ int main(void) {
     tcase_add_test(encoding, a_failed_model_has_nulls_and_a_reason);
     tcase_add_test(encoding, one_model_has_its_tensors);
     suite_add_tcase(suite, encoding);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * Headers: files of the safetensors package are read, and every false claim is refused with its place. The cases of
  * tests/golden/safetensors/invalid give a header and the error that it must meet.
  */
+#include "tests/unit/run_suite.h"
 #include <attn/safetensors.h>
 #include <check.h>
 #include <glob.h>
@@ -284,9 +285,5 @@ int main(void) {
     tcase_add_test(writing, sizes_that_overflow_are_not_written);
     suite_add_tcase(suite, reading);
     suite_add_tcase(suite, writing);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

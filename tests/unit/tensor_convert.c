@@ -1,4 +1,5 @@
 /* Bit patterns of the 16-bit formats: IEEE 754-2019 binary16, and bfloat16 as the upper half of binary32. */
+#include "tests/unit/run_suite.h"
 #include <attn/tensor.h>
 
 #include <check.h>
@@ -159,9 +160,5 @@ int main(void) {
     tcase_add_test(tests, a_single_number_of_rank_0_is_converted);
     tcase_add_test(tests, integers_and_unlike_shapes_are_refused);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,5 +1,6 @@
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
+#include "tests/unit/run_suite.h"
 #include <attn/tensor.h>
 
 #include <check.h>
@@ -150,9 +151,5 @@ int main(void) {
     tcase_add_test(tests, the_longest_shape_fits_its_text);
     tcase_add_test(tests, a_failure_without_an_error_buffer_still_returns_its_status);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * Tokenizers' parts against the tokenizers package: ids, places, types and texts of tokenizer_expected.inc, which
  * tokenizer_expected.py makes. The large corpus is another test's.
  */
+#include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
 #include <stdio.h>
@@ -157,9 +158,5 @@ int main(void) {
     tcase_add_loop_test(cases, models_cut_words_and_processors_frame_them, 0, COUNT(merging));
     tcase_add_loop_test(cases, files_of_before_tokenizer_json_are_read_as_transformers_reads_them, 0, COUNT(old_ones));
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

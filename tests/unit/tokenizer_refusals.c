@@ -1,4 +1,5 @@
 /* Files that lie are refused with the place of the lie; texts, with the byte; limits and units of places are kept. */
+#include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
 #include <stdio.h>
@@ -241,9 +242,5 @@ int main(void) {
     tcase_add_test(cases, normalisers_that_blow_a_text_up_come_to_an_end);
     tcase_add_test(cases, tokens_are_asked_for_by_id_and_by_text);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 /* SentencePiece's models and the parts that come with them: files that lie are refused, and say where. */
+#include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
 #include <stdio.h>
@@ -259,9 +260,5 @@ int main(void) {
     tcase_add_test(cases, unigram_models_that_lie_are_refused);
     tcase_add_test(cases, a_character_that_nothing_stands_for_is_refused_where_there_is_no_unknown_token);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -3,6 +3,7 @@
  * are refused. What comes out is held to transformers in golden_models.c.
  */
 #include "lib/transformer/forward.h"
+#include "tests/unit/run_suite.h"
 
 #include <attn/model.h>
 
@@ -300,9 +301,5 @@ int main(void) {
     tcase_add_test(cases, texts_that_do_not_fit_the_model_are_refused);
     tcase_add_test(cases, every_family_has_a_name_and_no_name_twice);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

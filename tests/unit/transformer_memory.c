@@ -3,6 +3,7 @@
  * nothing is left behind, and the next try is none the worse.
  */
 #include "tests/unit/failing_memory.h"
+#include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <check.h>
@@ -112,9 +113,5 @@ int main(void) {
     tcase_add_loop_test(cases, a_model_ends_well_whichever_allocation_fails, 0, 7);
     tcase_add_test(cases, a_state_dict_ends_well_whichever_allocation_fails);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

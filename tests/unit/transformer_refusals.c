@@ -1,5 +1,6 @@
 /* Files that are not what config.json says, state dicts that lack something, inputs that a model does not read. */
 #include "lib/transformer/forward.h"
+#include "tests/unit/run_suite.h"
 
 #include <attn/model.h>
 
@@ -357,9 +358,5 @@ int main(void) {
     tcase_add_test(cases, clip_looks_at_text_or_at_pictures);
     tcase_add_test(cases, a_decoder_needs_something_to_read_if_it_is_wanted);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }
