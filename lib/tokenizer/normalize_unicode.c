@@ -32,12 +32,12 @@ static bool push(struct stretch *stretch, uint32_t code_point, int32_t change) {
         stretch->marks = marks;
         stretch->capacity = capacity;
     }
-    utf8proc_int32_t c = (utf8proc_int32_t)code_point;
+    uint8_t class = (uint8_t)utf8proc_get_property((utf8proc_int32_t)code_point)->combining_class;
     stretch->marks[stretch->count] = (struct mark){
         .code_point = code_point,
         .order = (uint32_t)stretch->count,
         .change = change,
-        .class = attn_is_later(code_point) ? 0 : (uint8_t)utf8proc_get_property(c)->combining_class,
+        .class = class != 0 && attn_is_later(code_point) ? 0 : class,
     };
     stretch->count++;
     return true;
@@ -46,12 +46,12 @@ static bool push(struct stretch *stretch, uint32_t code_point, int32_t change) {
 static bool decompose(struct stretch *stretch, uint32_t code_point, bool is_compatible) {
     utf8proc_int32_t parts[LONGEST_DECOMPOSITION];
     int boundary = 0;
-    utf8proc_ssize_t count = 1;
+    utf8proc_ssize_t count;
     parts[0] = (utf8proc_int32_t)code_point;
     utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (is_compatible ? UTF8PROC_COMPAT : 0);
-    if (!attn_is_later(code_point))
-        count = utf8proc_decompose_char(parts[0], parts, LONGEST_DECOMPOSITION, options, &boundary);
-    if (count < 1 || count > LONGEST_DECOMPOSITION) { /* what utf8proc does not know stays */
+    count = utf8proc_decompose_char(parts[0], parts, LONGEST_DECOMPOSITION, options, &boundary);
+    bool is_changed = count != 1 || (uint32_t)parts[0] != code_point;
+    if (count < 1 || count > LONGEST_DECOMPOSITION || (is_changed && attn_is_later(code_point))) {
         parts[0] = (utf8proc_int32_t)code_point;
         count = 1;
     }

@@ -40,11 +40,12 @@ def combines_unlike(c):
 
 
 def later():
-    """Characters that decompose or combine in unicodedata's version of Unicode and not in the package's."""
+    """Characters that decompose or combine in unicodedata's version of Unicode and not in the package's; and all that
+    are newer than unicodedata, for utf8proc may know them."""
     forms = [("NFD", normalizers.NFD()), ("NFKD", normalizers.NFKD())]
     return [c for c in CHARACTERS
             if any(n.normalize_str(chr(c)) == chr(c) != unicodedata.normalize(f, chr(c)) for f, n in forms)
-            or combines_unlike(c)]
+            or combines_unlike(c) or unicodedata.category(chr(c)) == "Cn"]
 
 
 CLASSES = ["L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "N", "Nd", "Nl", "No", "P", "Po", "S", "Sc", "Sm", "So"]
