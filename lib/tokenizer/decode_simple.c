@@ -162,31 +162,23 @@ attn_status attn_ctc_decoder_apply(const void *data, const struct attn_tokens *i
     return ATTN_OK;
 }
 
-struct replace {
-    struct attn_pattern pattern;
-    struct attn_string content;
-};
-
 attn_status attn_replace_decoder_read(struct attn_reader *reader, const json_t *object, void **data) {
-    struct replace *replace = attn_pool_take(reader->pool, 1, sizeof *replace);
-    if (replace == NULL)
-        return attn_reader_no_memory(reader);
-    *data = replace;
-    attn_status status = attn_read_pattern(reader, object, "pattern", &replace->pattern);
-    if (status == ATTN_OK)
-        status = attn_read_string(reader, object, "content", ATTN_REQUIRED, &replace->content);
-    struct attn_string sign = replace->pattern.literal;
-    size_t size = 0;
-    if (status == ATTN_OK && sign.length > 0 && replace->content.length == 1 && replace->content.bytes[0] == ' ') {
+    attn_status status = attn_replacement_read(reader, object, data);
+    if (status != ATTN_OK)
+        return status;
+    const struct attn_replacement *replacement = *data;
+    struct attn_string sign = replacement->pattern.literal, content = replacement->content;
+    if (sign.length > 0 && content.length == 1 && content.bytes[0] == ' ') {
+        size_t size = 0;
         uint32_t code_point = attn_utf8_read(sign.bytes, &size);
         if (size == sign.length)
             reader->tokenizer->space_sign = code_point;
     }
-    return status;
+    return ATTN_OK;
 }
 
-static bool put_matches(const struct replace *replace, struct attn_string token, const struct attn_matches *matches,
-                        struct attn_tokens *out) {
+static bool put_matches(const struct attn_replacement *replace, struct attn_string token,
+                        const struct attn_matches *matches, struct attn_tokens *out) {
     size_t done = 0;
     for (size_t i = 0; i < matches->count; i++) {
         const struct attn_match *match = &matches->entries[i];
@@ -202,7 +194,7 @@ static bool put_matches(const struct replace *replace, struct attn_string token,
 
 attn_status attn_replace_decoder_apply(const void *data, const struct attn_tokens *in, struct attn_tokens *out,
                                        struct attn_error *error) {
-    const struct replace *replace = data;
+    const struct attn_replacement *replace = data;
     struct attn_matches matches = {0};
     attn_status status = ATTN_OK;
     for (size_t i = 0; status == ATTN_OK && i < in->count; i++) {

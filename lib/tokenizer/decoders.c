@@ -5,35 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct sequence {
-    struct attn_decoder *parts;
-    size_t count;
-};
-
-static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
-    const json_t *array;
-    attn_status status = attn_read_array(reader, object, "decoders", ATTN_REQUIRED, &array);
-    if (status != ATTN_OK)
-        return status;
-    struct sequence *sequence = attn_pool_take(reader->pool, 1, sizeof *sequence);
-    if (sequence == NULL)
-        return attn_reader_no_memory(reader);
-    sequence->count = json_array_size(array);
-    sequence->parts = attn_pool_take(reader->pool, sequence->count, sizeof *sequence->parts);
-    if (sequence->parts == NULL)
-        return attn_reader_no_memory(reader);
-    size_t outer = attn_reader_enter(reader, "decoders");
-    for (size_t i = 0; i < sequence->count; i++) {
-        size_t inner = attn_reader_enter_index(reader, i);
-        status = attn_decoder_read(reader, json_array_get(array, i), &sequence->parts[i]);
-        if (status != ATTN_OK)
-            return status;
-        attn_reader_leave(reader, inner);
-    }
-    attn_reader_leave(reader, outer);
-    *data = sequence;
-    return ATTN_OK;
-}
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data);
 
 static const struct attn_decoder_kind kinds[] = {
     {"WordPiece", attn_wordpiece_decoder_read, attn_wordpiece_decoder_apply},
@@ -48,23 +20,28 @@ static const struct attn_decoder_kind kinds[] = {
     {"Sequence", read_sequence, NULL}, /* attn_decoder_apply walks it */
 };
 
+static const struct attn_kinds table = {"decoder", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds, "decoders"};
+
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
+    return attn_read_sequence(reader, object, &table, data);
+}
+
 attn_status attn_decoder_read(struct attn_reader *reader, const json_t *json, struct attn_decoder *decoder) {
-    static const struct attn_kinds table = {"decoder", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds};
-    const void *row = NULL;
-    attn_status status = attn_read_kind(reader, json, &table, &row);
-    if (status != ATTN_OK)
-        return status;
-    decoder->kind = row;
-    return decoder->kind->read != NULL ? decoder->kind->read(reader, json, &decoder->data) : ATTN_OK;
+    struct attn_part part;
+    attn_status status = attn_read_part(reader, json, &table, &part);
+    *decoder = (struct attn_decoder){part.kind, part.data};
+    return status;
 }
 
 attn_status attn_decoder_apply(const struct attn_decoder *decoder, struct attn_tokens *tokens,
                                struct attn_error *error) {
     if (decoder->kind->apply == NULL) {
-        const struct sequence *sequence = decoder->data;
+        const struct attn_sequence *sequence = decoder->data;
         attn_status status = ATTN_OK;
-        for (size_t i = 0; status == ATTN_OK && i < sequence->count; i++)
-            status = attn_decoder_apply(&sequence->parts[i], tokens, error);
+        for (size_t i = 0; status == ATTN_OK && i < sequence->count; i++) {
+            const struct attn_decoder part = {sequence->parts[i].kind, sequence->parts[i].data};
+            status = attn_decoder_apply(&part, tokens, error);
+        }
         return status;
     }
     struct attn_tokens out = {0};

@@ -21,7 +21,7 @@ static const char *guess(const json_t *json) {
 }
 
 attn_status attn_model_read(struct attn_reader *reader, const json_t *json, struct attn_model *model) {
-    static const struct attn_kinds table = {"model", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds};
+    static const struct attn_kinds table = {"model", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds, NULL};
     json_t *typed = NULL;
     if (json_is_object(json) && json_object_get(json, "type") == NULL) {
         typed = json_pack("{s:s}", "type", guess(json));

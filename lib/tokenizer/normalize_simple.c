@@ -130,24 +130,8 @@ attn_status attn_strip_apply(const void *data, struct attn_normal *normal, struc
     return ATTN_OK;
 }
 
-struct replace {
-    struct attn_pattern pattern;
-    struct attn_string content;
-};
-
-attn_status attn_replace_read(struct attn_reader *reader, const json_t *object, void **data) {
-    struct replace *replace = attn_pool_take(reader->pool, 1, sizeof *replace);
-    if (replace == NULL)
-        return attn_reader_no_memory(reader);
-    *data = replace;
-    attn_status status = attn_read_pattern(reader, object, "pattern", &replace->pattern);
-    if (status == ATTN_OK)
-        status = attn_read_string(reader, object, "content", ATTN_REQUIRED, &replace->content);
-    return status;
-}
-
 /* What replaces a match gets the place of its last character. */
-static bool write_replaced(const struct replace *replace, const struct attn_matches *matches,
+static bool write_replaced(const struct attn_replacement *replace, const struct attn_matches *matches,
                            struct attn_normal *normal) {
     struct attn_slice in = attn_normal_slice(normal);
     size_t done = 0;
@@ -170,7 +154,7 @@ static bool write_replaced(const struct replace *replace, const struct attn_matc
 }
 
 attn_status attn_replace_apply(const void *data, struct attn_normal *normal, struct attn_error *error) {
-    const struct replace *replace = data;
+    const struct attn_replacement *replace = data;
     struct attn_matches matches = {0};
     attn_status status = attn_pattern_find(&replace->pattern, normal->text.bytes, normal->text.length, &matches, error);
     if (status == ATTN_OK && matches.count > 0) {

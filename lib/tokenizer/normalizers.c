@@ -1,40 +1,14 @@
 #include "lib/tensor/error.h"
 #include "lib/tokenizer/normalizers.h"
+#include "lib/tokenizer/regex.h"
 
-struct sequence {
-    struct attn_normalizer *parts;
-    size_t count;
-};
-
-static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
-    const json_t *array;
-    attn_status status = attn_read_array(reader, object, "normalizers", ATTN_REQUIRED, &array);
-    if (status != ATTN_OK)
-        return status;
-    struct sequence *sequence = attn_pool_take(reader->pool, 1, sizeof *sequence);
-    if (sequence == NULL)
-        return attn_reader_no_memory(reader);
-    sequence->count = json_array_size(array);
-    sequence->parts = attn_pool_take(reader->pool, sequence->count, sizeof *sequence->parts);
-    if (sequence->parts == NULL)
-        return attn_reader_no_memory(reader);
-    size_t outer = attn_reader_enter(reader, "normalizers");
-    for (size_t i = 0; i < sequence->count; i++) {
-        size_t inner = attn_reader_enter_index(reader, i);
-        status = attn_normalizer_read(reader, json_array_get(array, i), &sequence->parts[i]);
-        if (status != ATTN_OK)
-            return status;
-        attn_reader_leave(reader, inner);
-    }
-    attn_reader_leave(reader, outer);
-    *data = sequence;
-    return ATTN_OK;
-}
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data);
 
 static attn_status apply_sequence(const void *data, struct attn_normal *normal, struct attn_error *error) {
-    const struct sequence *sequence = data;
+    const struct attn_sequence *sequence = data;
     for (size_t i = 0; i < sequence->count; i++) {
-        attn_status status = attn_normalizer_apply(&sequence->parts[i], normal, error);
+        const struct attn_normalizer part = {sequence->parts[i].kind, sequence->parts[i].data};
+        attn_status status = attn_normalizer_apply(&part, normal, error);
         if (status != ATTN_OK)
             return status;
     }
@@ -50,7 +24,7 @@ static const struct attn_normalizer_kind kinds[] = {
     {"Lowercase", NULL, attn_lowercase_apply},
     {"StripAccents", NULL, attn_strip_accents_apply},
     {"Strip", attn_strip_read, attn_strip_apply},
-    {"Replace", attn_replace_read, attn_replace_apply},
+    {"Replace", attn_replacement_read, attn_replace_apply},
     {"Prepend", attn_prepend_read, attn_prepend_apply},
     {"Nmt", NULL, attn_nmt_apply},
     {"ByteLevel", attn_byte_level_normalizer_read, attn_byte_level_normalizer_apply},
@@ -58,14 +32,18 @@ static const struct attn_normalizer_kind kinds[] = {
     {"Sequence", read_sequence, apply_sequence},
 };
 
+static const struct attn_kinds table = {"normalizer", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds,
+                                        "normalizers"};
+
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
+    return attn_read_sequence(reader, object, &table, data);
+}
+
 attn_status attn_normalizer_read(struct attn_reader *reader, const json_t *json, struct attn_normalizer *normalizer) {
-    static const struct attn_kinds table = {"normalizer", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds};
-    const void *row = NULL;
-    attn_status status = attn_read_kind(reader, json, &table, &row);
-    if (status != ATTN_OK)
-        return status;
-    normalizer->kind = row;
-    return normalizer->kind->read != NULL ? normalizer->kind->read(reader, json, &normalizer->data) : ATTN_OK;
+    struct attn_part part;
+    attn_status status = attn_read_part(reader, json, &table, &part);
+    *normalizer = (struct attn_normalizer){part.kind, part.data};
+    return status;
 }
 
 attn_status attn_normalizer_apply(const struct attn_normalizer *normalizer, struct attn_normal *normal,

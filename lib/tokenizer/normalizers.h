@@ -19,7 +19,6 @@ attn_status attn_lowercase_apply(const void *data, struct attn_normal *normal, s
 attn_status attn_strip_accents_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
 attn_status attn_strip_read(struct attn_reader *reader, const json_t *object, void **data);
 attn_status attn_strip_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
-attn_status attn_replace_read(struct attn_reader *reader, const json_t *object, void **data);
 attn_status attn_replace_apply(const void *data, struct attn_normal *normal, struct attn_error *error);
 attn_status attn_prepend_read(struct attn_reader *reader, const json_t *object, void **data);
 attn_status attn_prepend_apply(const void *data, struct attn_normal *normal, struct attn_error *error);

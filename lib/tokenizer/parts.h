@@ -9,9 +9,6 @@
 #include "lib/tokenizer/reader.h"
 #include "lib/tokenizer/vocabulary.h"
 
-/** Reads `object` (already known to be an object) into the pool; *data stays NULL where there is nothing to keep. */
-typedef attn_status (*attn_part_reader)(struct attn_reader *reader, const json_t *object, void **data);
-
 /* Normalisers: rows in normalizers.c. */
 
 struct attn_normalizer_kind {

@@ -2,41 +2,14 @@
 
 #include "lib/tokenizer/unicode.h"
 
-struct sequence {
-    struct attn_post_processor *parts;
-    size_t count;
-};
-
-static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
-    const json_t *array;
-    attn_status status = attn_read_array(reader, object, "processors", ATTN_REQUIRED, &array);
-    if (status != ATTN_OK)
-        return status;
-    struct sequence *sequence = attn_pool_take(reader->pool, 1, sizeof *sequence);
-    if (sequence == NULL)
-        return attn_reader_no_memory(reader);
-    sequence->count = json_array_size(array);
-    sequence->parts = attn_pool_take(reader->pool, sequence->count, sizeof *sequence->parts);
-    if (sequence->parts == NULL)
-        return attn_reader_no_memory(reader);
-    size_t outer = attn_reader_enter(reader, "processors");
-    for (size_t i = 0; i < sequence->count; i++) {
-        size_t inner = attn_reader_enter_index(reader, i);
-        status = attn_post_processor_read(reader, json_array_get(array, i), &sequence->parts[i]);
-        if (status != ATTN_OK)
-            return status;
-        attn_reader_leave(reader, inner);
-    }
-    attn_reader_leave(reader, outer);
-    *data = sequence;
-    return ATTN_OK;
-}
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data);
 
 static attn_status apply_sequence(const void *data, struct attn_segments *segments, bool add_special_tokens,
                                   struct attn_error *error) {
-    const struct sequence *sequence = data;
+    const struct attn_sequence *sequence = data;
     for (size_t i = 0; i < sequence->count; i++) {
-        attn_status status = attn_post_processor_apply(&sequence->parts[i], segments, add_special_tokens, error);
+        const struct attn_post_processor part = {sequence->parts[i].kind, sequence->parts[i].data};
+        attn_status status = attn_post_processor_apply(&part, segments, add_special_tokens, error);
         if (status != ATTN_OK)
             return status;
     }
@@ -44,10 +17,12 @@ static attn_status apply_sequence(const void *data, struct attn_segments *segmen
 }
 
 static size_t added_by_sequence(const void *data, bool is_pair) {
-    const struct sequence *sequence = data;
+    const struct attn_sequence *sequence = data;
     size_t added = 0;
-    for (size_t i = 0; i < sequence->count; i++)
-        added += attn_post_processor_added(&sequence->parts[i], is_pair);
+    for (size_t i = 0; i < sequence->count; i++) {
+        const struct attn_post_processor part = {sequence->parts[i].kind, sequence->parts[i].data};
+        added += attn_post_processor_added(&part, is_pair);
+    }
     return added;
 }
 
@@ -129,15 +104,19 @@ static const struct attn_post_processor_kind kinds[] = {
     {"Sequence", read_sequence, apply_sequence, added_by_sequence},
 };
 
+static const struct attn_kinds table = {"post-processor", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds,
+                                        "processors"};
+
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
+    return attn_read_sequence(reader, object, &table, data);
+}
+
 attn_status attn_post_processor_read(struct attn_reader *reader, const json_t *json,
                                      struct attn_post_processor *post_processor) {
-    static const struct attn_kinds table = {"post-processor", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds};
-    const void *row = NULL;
-    attn_status status = attn_read_kind(reader, json, &table, &row);
-    if (status != ATTN_OK)
-        return status;
-    post_processor->kind = row;
-    return post_processor->kind->read(reader, json, &post_processor->data);
+    struct attn_part part;
+    attn_status status = attn_read_part(reader, json, &table, &part);
+    *post_processor = (struct attn_post_processor){part.kind, part.data};
+    return status;
 }
 
 attn_status attn_post_processor_apply(const struct attn_post_processor *post_processor, struct attn_segments *segments,

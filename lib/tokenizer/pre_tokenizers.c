@@ -2,40 +2,13 @@
 
 #include "lib/tokenizer/byte_level.h"
 
-struct sequence {
-    struct attn_pre_tokenizer *parts;
-    size_t count;
-};
-
-static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
-    const json_t *array;
-    attn_status status = attn_read_array(reader, object, "pretokenizers", ATTN_REQUIRED, &array);
-    if (status != ATTN_OK)
-        return status;
-    struct sequence *sequence = attn_pool_take(reader->pool, 1, sizeof *sequence);
-    if (sequence == NULL)
-        return attn_reader_no_memory(reader);
-    sequence->count = json_array_size(array);
-    sequence->parts = attn_pool_take(reader->pool, sequence->count, sizeof *sequence->parts);
-    if (sequence->parts == NULL)
-        return attn_reader_no_memory(reader);
-    size_t outer = attn_reader_enter(reader, "pretokenizers");
-    for (size_t i = 0; i < sequence->count; i++) {
-        size_t inner = attn_reader_enter_index(reader, i);
-        status = attn_pre_tokenizer_read(reader, json_array_get(array, i), &sequence->parts[i]);
-        if (status != ATTN_OK)
-            return status;
-        attn_reader_leave(reader, inner);
-    }
-    attn_reader_leave(reader, outer);
-    *data = sequence;
-    return ATTN_OK;
-}
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data);
 
 static attn_status apply_sequence(const void *data, struct attn_pieces *pieces, struct attn_error *error) {
-    const struct sequence *sequence = data;
+    const struct attn_sequence *sequence = data;
     for (size_t i = 0; i < sequence->count; i++) {
-        attn_status status = attn_pre_tokenizer_apply(&sequence->parts[i], pieces, error);
+        const struct attn_pre_tokenizer part = {sequence->parts[i].kind, sequence->parts[i].data};
+        attn_status status = attn_pre_tokenizer_apply(&part, pieces, error);
         if (status != ATTN_OK)
             return status;
     }
@@ -56,15 +29,19 @@ static const struct attn_pre_tokenizer_kind kinds[] = {
     {"Sequence", read_sequence, apply_sequence},
 };
 
+static const struct attn_kinds table = {"pre-tokenizer", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds,
+                                        "pretokenizers"};
+
+static attn_status read_sequence(struct attn_reader *reader, const json_t *object, void **data) {
+    return attn_read_sequence(reader, object, &table, data);
+}
+
 attn_status attn_pre_tokenizer_read(struct attn_reader *reader, const json_t *json,
                                     struct attn_pre_tokenizer *pre_tokenizer) {
-    static const struct attn_kinds table = {"pre-tokenizer", kinds, sizeof kinds / sizeof *kinds, sizeof *kinds};
-    const void *row = NULL;
-    attn_status status = attn_read_kind(reader, json, &table, &row);
-    if (status != ATTN_OK)
-        return status;
-    pre_tokenizer->kind = row;
-    return pre_tokenizer->kind->read != NULL ? pre_tokenizer->kind->read(reader, json, &pre_tokenizer->data) : ATTN_OK;
+    struct attn_part part;
+    attn_status status = attn_read_part(reader, json, &table, &part);
+    *pre_tokenizer = (struct attn_pre_tokenizer){part.kind, part.data};
+    return status;
 }
 
 attn_status attn_pre_tokenizer_apply(const struct attn_pre_tokenizer *pre_tokenizer, struct attn_pieces *pieces,

@@ -163,3 +163,43 @@ attn_status attn_read_kind(struct attn_reader *reader, const json_t *object, con
     return attn_reader_fail(reader, "type", "the %s %.40s is not known; known are %s", kinds->what,
                             json_is_string(type) ? json_string_value(type) : "without a name", list);
 }
+
+attn_status attn_read_part(struct attn_reader *reader, const json_t *json, const struct attn_kinds *kinds,
+                           struct attn_part *part) {
+    *part = (struct attn_part){0};
+    attn_status status = attn_read_kind(reader, json, kinds, &part->kind);
+    if (status != ATTN_OK)
+        return status;
+    struct {
+        const char *name;
+        attn_part_reader read;
+    } row;
+    memcpy(&row, part->kind, sizeof row);
+    return row.read != NULL ? row.read(reader, json, &part->data) : ATTN_OK;
+}
+
+attn_status attn_read_sequence(struct attn_reader *reader, const json_t *object, const struct attn_kinds *kinds,
+                               void **data) {
+    const json_t *array;
+    attn_status status = attn_read_array(reader, object, kinds->parts, ATTN_REQUIRED, &array);
+    if (status != ATTN_OK)
+        return status;
+    struct attn_sequence *sequence = attn_pool_take(reader->pool, 1, sizeof *sequence);
+    if (sequence == NULL)
+        return attn_reader_no_memory(reader);
+    sequence->count = json_array_size(array);
+    sequence->parts = attn_pool_take(reader->pool, sequence->count, sizeof *sequence->parts);
+    if (sequence->parts == NULL)
+        return attn_reader_no_memory(reader);
+    size_t outer = attn_reader_enter(reader, kinds->parts);
+    for (size_t i = 0; i < sequence->count; i++) {
+        size_t inner = attn_reader_enter_index(reader, i);
+        status = attn_read_part(reader, json_array_get(array, i), kinds, &sequence->parts[i]);
+        if (status != ATTN_OK)
+            return status;
+        attn_reader_leave(reader, inner);
+    }
+    attn_reader_leave(reader, outer);
+    *data = sequence;
+    return ATTN_OK;
+}

@@ -61,10 +61,34 @@ struct attn_kinds {
     const char *what; /**< "normalizer" … for messages */
     const void *rows;
     size_t count, size;
+    const char *parts; /**< the member of a kind "Sequence" that has its parts */
 };
 
 /** Finds the row that the member "type" names. */
 attn_status attn_read_kind(struct attn_reader *reader, const json_t *object, const struct attn_kinds *kinds,
                            const void **row);
+
+/** Reads `object` (already known to be an object) into the pool; *data stays NULL where there is nothing to keep. */
+typedef attn_status (*attn_part_reader)(struct attn_reader *reader, const json_t *object, void **data);
+
+/** A part of any table: its row, and what the row's reader has kept. */
+struct attn_part {
+    const void *kind;
+    void *data;
+};
+
+/** Parts that do their work one after the other. */
+struct attn_sequence {
+    struct attn_part *parts;
+    size_t count;
+};
+
+/** Reads a part by its row. Every kind of the table begins with its name and an attn_part_reader, NULL: no settings. */
+attn_status attn_read_part(struct attn_reader *reader, const json_t *json, const struct attn_kinds *kinds,
+                           struct attn_part *part);
+
+/** Reads the parts of a kind "Sequence". @param data becomes a struct attn_sequence */
+attn_status attn_read_sequence(struct attn_reader *reader, const json_t *object, const struct attn_kinds *kinds,
+                               void **data);
 
 #endif

@@ -86,6 +86,16 @@ attn_status attn_read_pattern(struct attn_reader *reader, const json_t *object, 
     return status;
 }
 
+attn_status attn_replacement_read(struct attn_reader *reader, const json_t *object, void **data) {
+    struct attn_replacement *replacement = attn_pool_take(reader->pool, 1, sizeof *replacement);
+    if (replacement == NULL)
+        return attn_reader_no_memory(reader);
+    *data = replacement;
+    attn_status status = attn_read_pattern(reader, object, "pattern", &replacement->pattern);
+    return status == ATTN_OK ? attn_read_string(reader, object, "content", ATTN_REQUIRED, &replacement->content)
+                             : status;
+}
+
 static attn_status no_memory(struct attn_error *error) {
     return attn_fail(error, ATTN_ENOMEM, "text", "no memory for the matches of a pattern");
 }

@@ -15,6 +15,15 @@ struct attn_pattern {
 attn_status attn_read_pattern(struct attn_reader *reader, const json_t *object, const char *key,
                               struct attn_pattern *pattern);
 
+/** What is to be found, and what is to stand in its place. */
+struct attn_replacement {
+    struct attn_pattern pattern;
+    struct attn_string content;
+};
+
+/** An attn_part_reader: the members "pattern" and "content". @param data becomes a struct attn_replacement */
+attn_status attn_replacement_read(struct attn_reader *reader, const json_t *object, void **data);
+
 /** Compiles a regular expression; key is where it stands, for errors. */
 attn_status attn_read_regex(struct attn_reader *reader, const char *key, struct attn_string source,
                             struct attn_pattern *pattern);
