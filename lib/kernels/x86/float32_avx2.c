@@ -162,20 +162,11 @@ static inline void v_turn(const float *from, ptrdiff_t stride, size_t count, flo
 
 #include "lib/kernels/x86/rows_template.h"
 
-/* Two vectors of a panel's weights. */
-static inline void v_load_panel(attn_dtype dtype, const void *panel, size_t row, VECTOR *low, VECTOR *high) {
-    if (dtype == ATTN_FLOAT32) {
-        const float *from = (const float *)panel + row * 2 * WIDTH;
-        *low = _mm256_loadu_ps(from);
-        *high = _mm256_loadu_ps(from + WIDTH);
-        return;
-    }
-    const uint16_t *from = (const uint16_t *)panel + row * 2 * WIDTH;
-    if (dtype == ATTN_FLOAT16) {
-        *low = _mm256_cvtph_ps(_mm_loadu_si128((const void *)from));
-        *high = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(from + WIDTH)));
-        return;
-    }
+static inline VECTOR v_load_float16(const uint16_t *from) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)from));
+}
+
+static inline void v_load_bfloat16(const uint16_t *from, VECTOR *low, VECTOR *high) {
     const __m256i pairs = _mm256_loadu_si256((const void *)from);
     *low = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
     *high = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000U)));

@@ -157,20 +157,11 @@ static inline void v_turn(const float *from, ptrdiff_t stride, size_t count, flo
 
 #include "lib/kernels/x86/rows_template.h"
 
-/* Two vectors of a panel's weights. */
-static inline void v_load_panel(attn_dtype dtype, const void *panel, size_t row, VECTOR *low, VECTOR *high) {
-    if (dtype == ATTN_FLOAT32) {
-        const float *from = (const float *)panel + row * 2 * WIDTH;
-        *low = _mm512_loadu_ps(from);
-        *high = _mm512_loadu_ps(from + WIDTH);
-        return;
-    }
-    const uint16_t *from = (const uint16_t *)panel + row * 2 * WIDTH;
-    if (dtype == ATTN_FLOAT16) {
-        *low = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from));
-        *high = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(from + WIDTH)));
-        return;
-    }
+static inline VECTOR v_load_float16(const uint16_t *from) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)from));
+}
+
+static inline void v_load_bfloat16(const uint16_t *from, VECTOR *low, VECTOR *high) {
     const __m512i pairs = _mm512_loadu_si512(from);
     *low = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
     *high = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000U)));

@@ -2,12 +2,30 @@
  * Packed products over vectors. The including file has included rows_template.h for float32 and defines
  *     PANELS           the name of the table
  *     TILE_ROWS        rows of a part: 2 * TILE_ROWS sums, a row's weights and one input fit the registers
- *     v_load_panel     two vectors of a panel's weights, widened
+ *     v_load_float16   a vector of a panel's weights, widened
+ *     v_load_bfloat16  two vectors of them, widened: the panel has their elements in turns
  *
  * A row of the panel is two vectors; each input of a row of the left factor is spread over a vector and multiplied with
  * both. With 14 rows that is 28 multiplications for 16 loads, and the sums of 4 rows already hide a multiplication's
  * latency. The weights' way from memory is hidden by asking for them ahead of their use.
  */
+
+/* A row of a panel. */
+static inline void load_panel(attn_dtype dtype, const void *panel, size_t row, VECTOR *low, VECTOR *high) {
+    if (dtype == ATTN_FLOAT32) {
+        const float *from = (const float *)panel + row * 2 * WIDTH;
+        *low = v_load(from);
+        *high = v_load(from + WIDTH);
+        return;
+    }
+    const uint16_t *from = (const uint16_t *)panel + row * 2 * WIDTH;
+    if (dtype == ATTN_FLOAT16) {
+        *low = v_load_float16(from);
+        *high = v_load_float16(from + WIDTH);
+        return;
+    }
+    v_load_bfloat16(from, low, high);
+}
 
 /* `rows` and `dtype` are constants where this is called. */
 static inline __attribute__((always_inline)) void multiply_rows(size_t rows, attn_dtype dtype,
@@ -24,7 +42,7 @@ static inline __attribute__((always_inline)) void multiply_rows(size_t rows, att
     const char *ahead = part->ahead;
     for (size_t d = 0; d < depth; d++, ahead += step) {
         VECTOR a, b;
-        v_load_panel(dtype, part->panel, d, &a, &b);
+        load_panel(dtype, part->panel, d, &a, &b);
         __builtin_prefetch(ahead, 0, 3);
         __builtin_prefetch(ahead + 64, 0, 3);
 #pragma GCC unroll 14
@@ -52,22 +70,7 @@ static inline __attribute__((always_inline)) void multiply_dtype(attn_dtype dtyp
     case n:                                                                                                            \
         multiply_rows(n, dtype, part);                                                                                 \
         break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-#if TILE_ROWS == 14
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
-#endif
+        EACH_TILE(CASE)
 #undef CASE
     default:
         break;

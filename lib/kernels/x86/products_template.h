@@ -23,6 +23,14 @@ static inline void v_put(const struct attn_product *p, REAL *to, size_t count, V
     v_store_part(to, count, sum);
 }
 
+/* CASE for every number of rows that a tile may have: the compiler unrolls each by itself. */
+#define EACH_TO_6(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if TILE_ROWS == 6
+#define EACH_TILE(CASE) EACH_TO_6(CASE)
+#elif TILE_ROWS == 14
+#define EACH_TILE(CASE) EACH_TO_6(CASE) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#endif
+
 /* `rows` rows by `vectors` vectors of out; both are constants where this is called. The right factor may be read up to
  * whole vectors; of out, `columns` are written. */
 static inline __attribute__((always_inline)) void tile(size_t rows, size_t vectors, const struct attn_product *p,
@@ -61,22 +69,7 @@ static inline __attribute__((always_inline)) void tile_of(size_t rows, size_t ve
     case n:                                                                                                            \
         tile(n, vectors, p, left, right, right_stride, out, columns);                                                  \
         break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-        CASE(5)
-        CASE(6)
-#if TILE_ROWS == 14
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
-#endif
+        EACH_TILE(CASE)
 #undef CASE
     default:
         break;
