@@ -3,6 +3,7 @@
 #include "server/config/config.h"
 #include "server/config/flags.h"
 #include "server/config/limits.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <check.h>
 #include <stdint.h>
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char directory[64];
 static char caught[8192];
 
 /* Reads settings as a command line of up to 8 words, keeping what goes to stderr in `caught`. */
@@ -38,26 +38,6 @@ static enum config_outcome read_words(struct config *config, char **words) {
 
 #define READ(config, ...) read_words(config, (char *[]){__VA_ARGS__, NULL})
 #define W(text) ((char *)(text))
-
-static void make_directory(void) {
-    snprintf(directory, sizeof directory, "/tmp/attnd-config-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-}
-
-static void write_file(const char *name, const char *text) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void remove_directory(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
 
 START_TEST(defaults_are_those_of_the_interface) {
     struct config config;
@@ -116,8 +96,9 @@ START_TEST(flags_win_over_environment_over_file) {
     struct config config;
     char path[128];
     make_directory();
-    write_file("attnd.conf", "# settings\nqueue = 1 # one\n  workers=2\n\nmax-body = 3\nlisten = 127.0.0.1:1\n"
-                             "listen = 127.0.0.1:2\nlog-format = json\n");
+    write_text(in_directory("attnd.conf"),
+               "# settings\nqueue = 1 # one\n  workers=2\n\nmax-body = 3\nlisten = 127.0.0.1:1\n"
+               "listen = 127.0.0.1:2\nlog-format = json\n");
     snprintf(path, sizeof path, "--config=%s/attnd.conf", directory);
     setenv("ATTND_WORKERS", "20", 1);
     setenv("ATTND_MAX_BODY", "30", 1);
@@ -212,7 +193,7 @@ START_TEST(errors_in_the_file_say_file_and_line) {
     make_directory();
     snprintf(path, sizeof path, "%s/c", directory);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_file("c", cases[i][0]);
+        write_text(in_directory("c"), cases[i][0]);
         ck_assert_int_eq(READ(&config, W("--config"), path), CONFIG_BAD);
         ck_assert_msg(strstr(caught, cases[i][1]) != NULL, "%s", caught);
         ck_assert_ptr_nonnull(strstr(caught, path));
@@ -246,18 +227,18 @@ START_TEST(cgroup_limits_are_the_least_up_to_the_root) {
     snprintf(root, sizeof root, "%s", directory);
     snprintf(membership, sizeof membership, "%s/membership", directory);
 
-    write_file("membership", "0::/a/b\n");
+    write_text(in_directory("membership"), "0::/a/b\n");
     ck_assert_uint_eq(limits_cgroup_cores(membership, root), SIZE_MAX);
-    write_file("a/cpu.max", "150000 100000\n");
-    write_file("a/b/cpu.max", "max 100000\n");
-    write_file("a/b/memory.max", "1000\n");
-    write_file("a/memory.max", "max\n");
+    write_text(in_directory("a/cpu.max"), "150000 100000\n");
+    write_text(in_directory("a/b/cpu.max"), "max 100000\n");
+    write_text(in_directory("a/b/memory.max"), "1000\n");
+    write_text(in_directory("a/memory.max"), "max\n");
     ck_assert_uint_eq(limits_cgroup_cores(membership, root), 2);
     ck_assert_uint_eq(limits_cgroup_memory(membership, root), 1000);
 
-    write_file("membership", "5:memory:/gone\n4:cpu,cpuacct:/gone\n");
-    write_file("cpu/cpu.cfs_quota_us", "50000\n");
-    write_file("cpu/cpu.cfs_period_us", "100000\n");
+    write_text(in_directory("membership"), "5:memory:/gone\n4:cpu,cpuacct:/gone\n");
+    write_text(in_directory("cpu/cpu.cfs_quota_us"), "50000\n");
+    write_text(in_directory("cpu/cpu.cfs_period_us"), "100000\n");
     ck_assert_uint_eq(limits_cgroup_cores(membership, root), 1);
     ck_assert_uint_eq(limits_cgroup_memory(membership, root), SIZE_MAX);
     remove_directory();

@@ -1,5 +1,6 @@
 /* Whole models in folders: uploaded as archives, replaced, removed, cut short; what a crash left is cleared away. */
 #include "server/registry/registry.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <check.h>
 #include <fcntl.h>
@@ -15,29 +16,10 @@
 
 #define MODELS "tests/golden/data/models/"
 
-static char directory[64];
-
 static void run(const char *format, const char *first, const char *second) {
     char command[512];
     snprintf(command, sizeof command, format, first, second);
     ck_assert_msg(system(command) == 0, "%s", command);
-}
-
-static void make_directory(void) {
-    snprintf(directory, sizeof directory, "/tmp/attnd-folders-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-}
-
-static void remove_directory(void) {
-    run("rm -rf %s%s", directory, "");
-}
-
-static char *in_directory(const char *name) {
-    static char paths[4][256];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
 }
 
 static bool is_there(const char *name) {

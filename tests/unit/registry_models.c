@@ -1,5 +1,6 @@
 /* Models on disk: found, loaded, replaced, removed, cut short; each test in a directory of its own. */
 #include "server/registry/registry.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <check.h>
 #include <fcntl.h>
@@ -16,36 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static char directory[64];
-
-static void make_directory(void) {
-    snprintf(directory, sizeof directory, "/tmp/attnd-models-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-}
-
-static void remove_directory(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static char *in_directory(const char *name) {
-    static char paths[4][256];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
-
 static void make_folder(const char *name) {
     ck_assert_int_eq(mkdir(in_directory(name), 0700), 0);
-}
-
-static void write_bytes(const char *path, const void *bytes, size_t length) {
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(bytes, 1, length, file), length);
-    ck_assert_int_eq(fclose(file), 0);
 }
 
 /* What a layer's file is made of. */

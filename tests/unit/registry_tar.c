@@ -1,5 +1,6 @@
 /* Tar archives that Python's tarfile and GNU tar made (registry_tar.py), and what is to come of each. */
 #include "server/registry/tar.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <check.h>
 #include <dirent.h>
@@ -12,19 +13,10 @@
 
 #define LEAST_CASES 80
 
-static char directory[64];
-
 static void make_cases(void) {
     char command[160];
-    snprintf(directory, sizeof directory, "/tmp/attnd-tar-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    make_directory();
     snprintf(command, sizeof command, "python3 tests/unit/registry_tar.py %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
-
-static void remove_cases(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
     ck_assert_int_eq(system(command), 0);
 }
 
@@ -93,7 +85,7 @@ START_TEST(archives_are_read_or_refused_as_expected) {
     }
     closedir(folder);
     ck_assert_uint_ge(count, LEAST_CASES);
-    remove_cases();
+    remove_directory();
 }
 END_TEST
 
@@ -115,7 +107,7 @@ START_TEST(every_cut_of_an_archive_is_refused) {
         tar_reset(&tar);
     }
     close(fd);
-    remove_cases();
+    remove_directory();
 }
 END_TEST
 

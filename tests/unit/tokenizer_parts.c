@@ -2,6 +2,7 @@
  * Tokenizers' parts against the tokenizers package: ids, places, types and texts of tokenizer_expected.inc, which
  * tokenizer_expected.py makes. The large corpus is another test's.
  */
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
@@ -33,17 +34,9 @@ struct tokenizer_case {
 
 #include "tests/unit/tokenizer_expected.inc"
 
-static char directory[64];
-
-static void path_of(char *path, size_t size, const char *name) {
-    snprintf(path, size, "%s/%s", directory, name);
-}
-
 static void write_files(const struct file *files) {
     for (; files->name != NULL; files++) {
-        char path[128];
-        path_of(path, sizeof path, files->name);
-        FILE *file = fopen(path, "wb");
+        FILE *file = fopen(in_directory(files->name), "wb");
         ck_assert_ptr_nonnull(file);
         for (size_t i = 0; i < FILE_PARTS && files->parts[i] != NULL; i++)
             ck_assert_int_ge(fputs(files->parts[i], file), 0);
@@ -51,24 +44,14 @@ static void write_files(const struct file *files) {
     }
 }
 
-static void remove_files(const struct file *files) {
-    for (; files->name != NULL; files++) {
-        char path[128];
-        path_of(path, sizeof path, files->name);
-        ck_assert_int_eq(unlink(path), 0);
-    }
-}
-
 static struct attn_tokenizer *open_files(const struct file *files) {
     struct attn_tokenizer *tokenizer = NULL;
     struct attn_error error = {0};
-    snprintf(directory, sizeof directory, "/tmp/tokenizer_parts_XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    make_directory();
     write_files(files);
     attn_status status = attn_tokenizer_open(&tokenizer, directory, &error);
     ck_assert_msg(status == ATTN_OK, "%s: %s", error.field, error.message);
-    remove_files(files);
-    ck_assert_int_eq(rmdir(directory), 0);
+    remove_directory();
     return tokenizer;
 }
 

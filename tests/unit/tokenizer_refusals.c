@@ -1,4 +1,5 @@
 /* Files that lie are refused with the place of the lie; texts, with the byte; limits and units of places are kept. */
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
@@ -7,27 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
-static char directory[64], path[96];
-
 static void write_json(const char *json) {
-    snprintf(directory, sizeof directory, "/tmp/tokenizer_refusals_XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/tokenizer.json", directory);
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(json, 1, strlen(json), file), strlen(json));
-    ck_assert_int_eq(fclose(file), 0);
-}
-
-static void remove_json(void) {
-    ck_assert_int_eq(unlink(path), 0);
-    ck_assert_int_eq(rmdir(directory), 0);
+    make_directory();
+    write_text(in_directory("tokenizer.json"), json);
 }
 
 static attn_status open_json(const char *json, struct attn_tokenizer **tokenizer, struct attn_error *error) {
     write_json(json);
     attn_status status = attn_tokenizer_open(tokenizer, directory, error);
-    remove_json();
+    remove_directory();
     return status;
 }
 

@@ -1,4 +1,5 @@
 /* SentencePiece's models and the parts that come with them: files that lie are refused, and say where. */
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 #include <attn/tokenizer.h>
 #include <check.h>
@@ -61,28 +62,13 @@ static void put_charsmap(struct message *model, const void *bytes, size_t length
     put_bytes(model, 3, normalizer.bytes, normalizer.length);
 }
 
-static void write_file(const char *directory, const char *name, const void *bytes, size_t length) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(bytes, 1, length, file), length);
-    ck_assert_int_eq(fclose(file), 0);
-}
-
 static attn_status open_model(const struct message *model, const char *config, struct attn_tokenizer **tokenizer,
                               struct attn_error *error) {
-    char directory[] = "/tmp/tokenizer_sentencepiece_XXXXXX", path[128];
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    write_file(directory, "tokenizer.model", model->bytes, model->length);
-    write_file(directory, "tokenizer_config.json", config, strlen(config));
+    make_directory();
+    write_bytes(in_directory("tokenizer.model"), model->bytes, model->length);
+    write_text(in_directory("tokenizer_config.json"), config);
     attn_status status = attn_tokenizer_open(tokenizer, directory, error);
-    const char *names[] = {"tokenizer.model", "tokenizer_config.json"};
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-        unlink(path);
-    }
-    rmdir(directory);
+    remove_directory();
     return status;
 }
 
@@ -213,33 +199,28 @@ START_TEST(unigram_models_that_lie_are_refused) {
         {"{\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]], \"unk_id\": -1}", "tokenizer.json/model/unk_id"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char directory[] = "/tmp/tokenizer_sentencepiece_XXXXXX", path[128], json[256];
+        char json[256];
         struct attn_tokenizer *tokenizer = NULL;
         struct attn_error error = {0};
-        ck_assert_ptr_nonnull(mkdtemp(directory));
-        write_file(directory, "tokenizer.json", json,
-                   (size_t)snprintf(json, sizeof json, "{\"model\": %s}", cases[i].model));
+        snprintf(json, sizeof json, "{\"model\": %s}", cases[i].model);
+        make_directory();
+        write_text(in_directory("tokenizer.json"), json);
         ck_assert_int_eq(attn_tokenizer_open(&tokenizer, directory, &error), ATTN_EFORMAT);
         ck_assert_str_eq(error.field, cases[i].field);
-        snprintf(path, sizeof path, "%s/tokenizer.json", directory);
-        unlink(path);
-        rmdir(directory);
+        remove_directory();
     }
 }
 END_TEST
 
 START_TEST(a_character_that_nothing_stands_for_is_refused_where_there_is_no_unknown_token) {
-    char directory[] = "/tmp/tokenizer_sentencepiece_XXXXXX", path[128];
     static const char json[] = "{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]]}}";
     struct attn_tokenizer *tokenizer = NULL;
     struct attn_error error = {0};
     struct attn_encoding encoding = {0};
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    write_file(directory, "tokenizer.json", json, sizeof json - 1);
+    make_directory();
+    write_text(in_directory("tokenizer.json"), json);
     ck_assert_int_eq(attn_tokenizer_open(&tokenizer, directory, &error), ATTN_OK);
-    snprintf(path, sizeof path, "%s/tokenizer.json", directory);
-    unlink(path);
-    rmdir(directory);
+    remove_directory();
     ck_assert_int_eq(attn_tokenizer_encode(tokenizer, "ab", 2, NULL, 0, NULL, &encoding, &error), ATTN_EFORMAT);
     ck_assert_str_eq(error.field, "text");
     attn_tokenizer_close(tokenizer);

@@ -1,5 +1,6 @@
 /* Files that are not what config.json says, state dicts that lack something, inputs that a model does not read. */
 #include "lib/transformer/forward.h"
+#include "tests/unit/directory.h"
 #include "tests/unit/run_suite.h"
 
 #include <attn/model.h>
@@ -133,23 +134,18 @@ static const struct lie {
 
 START_TEST(a_model_whose_files_contradict_each_other_is_refused_by_name) {
     const struct lie *lie = &lies[_i];
-    char directory[] = "/tmp/attnd-lies-XXXXXX", path[256], command[512];
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    char command[512];
+    make_directory();
     snprintf(command, sizeof command, "cp " MODELS "%s/* %s", lie->model, directory);
     ck_assert_int_eq(system(command), 0);
-    snprintf(path, sizeof path, "%s/%s", directory, lie->file);
     size_t length;
-    char *bytes = read_file(path, &length);
+    char *bytes = read_file(in_directory(lie->file), &length);
     bytes = replaced(bytes, &length, lie->from, lie->to);
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    ck_assert_uint_eq(fwrite(bytes, 1, length, file), length);
-    ck_assert_int_eq(fclose(file), 0);
+    write_bytes(in_directory(lie->file), bytes, length);
     free(bytes);
     struct attn_model *model = NULL;
     const attn_status status = attn_model_open(&model, directory, &error);
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    ck_assert_int_eq(system(command), 0);
+    remove_directory();
     ck_assert_msg(status == lie->status, "%s: %s: %s", attn_status_name(status), error.field, error.message);
     ck_assert_str_eq(error.field, lie->field);
     ck_assert_ptr_null(model);
@@ -157,16 +153,11 @@ START_TEST(a_model_whose_files_contradict_each_other_is_refused_by_name) {
 END_TEST
 
 START_TEST(a_family_that_is_not_known_is_told_which_are) {
-    char directory[] = "/tmp/attnd-lies-XXXXXX", path[256];
     struct attn_model *model = NULL;
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/config.json", directory);
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    fputs("{\"model_type\": \"word2vec\"}", file);
-    fclose(file);
+    make_directory();
+    write_text(in_directory("config.json"), "{\"model_type\": \"word2vec\"}");
     ck_assert_int_eq(attn_model_open(&model, directory, &error), ATTN_ECONFLICT);
-    ck_assert_int_eq(unlink(path) | rmdir(directory), 0);
+    remove_directory();
     ck_assert_str_eq(error.field, "config.json/model_type");
     for (size_t i = 0; attn_model_family(i); i++)
         ck_assert_msg(strstr(error.message, attn_model_family(i)) != NULL, "%s: %s", attn_model_family(i),
