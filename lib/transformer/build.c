@@ -234,7 +234,8 @@ static attn_status build_positions(struct attn_builder *builder) {
                                     "expected an id below max_position_embeddings - 1, found %lld", stack->pad);
         stack->max_length = stack->positions - (size_t)stack->pad - 1;
     }
-    if (builder->recipe->flags & ATTN_STACK_SINUSOIDS)
+    const struct attn_tensor_name *name = &builder->recipe->tensors[ATTN_ROLE_POSITIONS];
+    if ((builder->recipe->flags & ATTN_STACK_SINUSOIDS) && !is_in_files(builder, name, name->name))
         return attn_build_sinusoids(builder);
     return table(builder, ATTN_ROLE_POSITIONS, stack->positions + stack->position_offset,
                  stack->has_late_positions ? stack->hidden : stack->embedding, &stack->position_table);

@@ -45,6 +45,9 @@ static attn_status build_patches(struct attn_builder *builder) {
                                     stack->patch[i], stack->image[i]);
         patches *= stack->image[i] / stack->patch[i]; /* both at most 65536 */
     }
+    if ((builder->recipe->flags & ATTN_STACK_SQUARE) && stack->image[0] != stack->image[1])
+        return attn_config_fail(builder->error, ATTN_ECONFLICT, "image_size",
+                                "the positions of a picture that is not square are resampled, which is not done here");
     const struct attn_shape shape = {4, {stack->hidden, stack->channels, stack->patch[0], stack->patch[1]}};
     const struct attn_tensor_name *tensors = builder->recipe->tensors;
     attn_status status = build_flat(builder, ATTN_ROLE_PATCHES, &shape, &stack->patches);

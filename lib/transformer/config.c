@@ -179,6 +179,11 @@ static const struct attn_family_key *departure(enum attn_setting setting, const 
     return last;
 }
 
+/* Settings that are switched off by null, and stand at their fallback where config.json does not have the key. */
+static bool null_is_none(enum attn_setting setting) {
+    return setting == ATTN_SET_WINDOW || setting == ATTN_SET_SOFTCAP || setting == ATTN_SET_LOGIT_SOFTCAP;
+}
+
 static attn_status read_setting(struct attn_settings *settings, enum attn_setting setting, const json_t *config,
                                 const struct attn_family *family, const struct attn_stack_recipe *recipe,
                                 struct attn_error *error) {
@@ -190,6 +195,10 @@ static attn_status read_setting(struct attn_settings *settings, enum attn_settin
     const double fallback = departs != NULL ? departs->fallback : row->fallback;
     const json_t *found = key != NULL ? json_object_get(config, key) : NULL;
     settings->is_given[setting] = true;
+    if (json_is_null(found) && null_is_none(setting)) {
+        settings->is_given[setting] = false;
+        return ATTN_OK;
+    }
     if (found != NULL && !json_is_null(found)) {
         /* Some lists of ids stand where one id is meant to; the first will do, as no computation hangs on it. */
         return read_value(&settings->values[setting], found, row, key, error);
@@ -283,7 +292,9 @@ attn_status attn_config_layer_window(const json_t *config, const struct attn_set
         *is_windowed = layer >= step;
         break;
     case ATTN_WINDOW_NOT_STEP:
-        *is_windowed = step != 0 && layer % step != 0;
+        if (step == 0)
+            return attn_config_fail(error, ATTN_ERANGE, "global_attn_every_n_layers", "expected 1 or more, found 0");
+        *is_windowed = layer % step != 0;
         break;
     }
     return ATTN_OK;

@@ -165,7 +165,7 @@ static const struct attn_stack_recipe llama_stack = {
 static const struct attn_family llama = {LLAMA_FAMILY(llama)};
 
 static const struct attn_family_key mistral_keys[] = {
-    LLAMA_KEYS, NOT_TIED, {ATTN_SET_WINDOW, "sliding_window", ATTN_ABSENT}, {0}};
+    LLAMA_KEYS, NOT_TIED, {ATTN_SET_WINDOW, "sliding_window", 4096}, {0}};
 static const struct attn_stack_recipe mistral_stack = {
     .flags = ATTN_STACK_CAUSAL,
     .norm = ATTN_NORM_RMS,
@@ -176,7 +176,7 @@ static const struct attn_stack_recipe mistral_stack = {
 static const struct attn_family mistral = {LLAMA_FAMILY(mistral)};
 
 #define QWEN_WINDOW                                                                                                    \
-    {ATTN_SET_WINDOW, "sliding_window", ATTN_ABSENT}, {ATTN_SET_USES_WINDOW, "use_sliding_window", 0}, {               \
+    {ATTN_SET_WINDOW, "sliding_window", 4096}, {ATTN_SET_USES_WINDOW, "use_sliding_window", 0}, {                      \
         ATTN_SET_WINDOW_STEP, "max_window_layers", 28                                                                  \
     }
 static const struct attn_family_key qwen2_keys[] = {LLAMA_KEYS, NOT_TIED, QWEN_WINDOW, {0}};
@@ -208,9 +208,9 @@ static const struct attn_family_key gemma2_keys[] = {
     {ATTN_SET_HEAD_DIM, "head_dim", 256},
     {ATTN_SET_ACTIVATION, "hidden_activation", ATTN_REQUIRED},
     {ATTN_SET_SCORE_DIVISOR, "query_pre_attn_scalar", 256},
-    {ATTN_SET_SOFTCAP, "attn_logit_softcapping", 0},
-    {ATTN_SET_LOGIT_SOFTCAP, "final_logit_softcapping", 0},
-    {ATTN_SET_WINDOW, "sliding_window", ATTN_ABSENT},
+    {ATTN_SET_SOFTCAP, "attn_logit_softcapping", 50},
+    {ATTN_SET_LOGIT_SOFTCAP, "final_logit_softcapping", 30},
+    {ATTN_SET_WINDOW, "sliding_window", 4096},
     {0},
 };
 static const struct attn_stack_recipe gemma2_stack = {

@@ -26,7 +26,7 @@ static const struct attn_head_recipe bert_head = {
     .dense = {"cls.predictions.transform.dense"},
     .norm = {"cls.predictions.transform.LayerNorm"},
     .decoder = {"cls.predictions.decoder"},
-    .bias = {"cls.predictions.bias", "cls.predictions.decoder.bias"},
+    .bias = {"cls.predictions.decoder.bias", "cls.predictions.bias"},
 };
 static const struct attn_family bert = {
     .model_type = "bert",
@@ -91,7 +91,7 @@ static const struct attn_head_recipe roberta_head = {
     .dense = {"lm_head.dense"},
     .norm = {"lm_head.layer_norm"},
     .decoder = {"lm_head.decoder"},
-    .bias = {"lm_head.bias", "lm_head.decoder.bias"},
+    .bias = {"lm_head.decoder.bias", "lm_head.bias"},
 };
 static const struct attn_family roberta = {
     .model_type = "roberta",
@@ -197,7 +197,7 @@ static const struct attn_head_recipe albert_head = {
     .dense = {"predictions.dense"},
     .norm = {"predictions.LayerNorm"},
     .decoder = {"predictions.decoder"},
-    .bias = {"predictions.bias", "predictions.decoder.bias"},
+    .bias = {"predictions.decoder.bias", "predictions.bias"},
 };
 static const struct attn_family albert = {
     .model_type = "albert",
@@ -211,7 +211,7 @@ static const struct attn_family albert = {
 
 static const struct attn_family_key modernbert_keys[] = {
     {ATTN_SET_ACTIVATION, "hidden_activation", ATTN_REQUIRED},
-    {ATTN_SET_HEAD_ACTIVATION, "classifier_activation", ATTN_ABSENT},
+    {ATTN_SET_HEAD_ACTIVATION, "classifier_activation", ATTN_ACTIVATION_GELU},
     {ATTN_SET_NORM_EPSILON, "norm_eps", 1e-5},
     {ATTN_SET_NORM_BIAS, "norm_bias", 0},
     {ATTN_SET_ATTENTION_BIAS, "attention_bias", 0},

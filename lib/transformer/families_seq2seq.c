@@ -20,6 +20,7 @@ static const struct attn_family_key t5_keys[] = {
     /* transformers 4 had no word of its own for it. */
     {ATTN_SET_SCALES_LOGITS, "scale_decoder_outputs", 1},
     {ATTN_SET_SCALES_LOGITS, "tie_word_embeddings", 1},
+    {ATTN_SET_TIED, NULL, 1},
     {ATTN_SET_NONE, NULL, 0},
 };
 
@@ -33,7 +34,7 @@ static const struct attn_stack_recipe t5_encoder = {
     .norm = ATTN_NORM_RMS,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared"},
+            [ATTN_ROLE_TOKENS] = {"encoder.embed_tokens", .otherwise = "shared"},
             [ATTN_ROLE_RELATIVE_BIAS] = {"encoder.block.0.layer.0.SelfAttention.relative_attention_bias"},
             [ATTN_ROLE_ATTENTION_NORM_IN] = {"encoder.block.#.layer.0.layer_norm", ATTN_NO_BIAS},
             [ATTN_ROLE_QUERY] = {"encoder.block.#.layer.0.SelfAttention.q", ATTN_NO_BIAS},
@@ -57,7 +58,7 @@ static const struct attn_stack_recipe t5_decoder = {
     .keys = t5_decoder_keys,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared"},
+            [ATTN_ROLE_TOKENS] = {"decoder.embed_tokens", .otherwise = "shared"},
             [ATTN_ROLE_RELATIVE_BIAS] = {"decoder.block.0.layer.0.SelfAttention.relative_attention_bias"},
             [ATTN_ROLE_ATTENTION_NORM_IN] = {"decoder.block.#.layer.0.layer_norm", ATTN_NO_BIAS},
             [ATTN_ROLE_QUERY] = {"decoder.block.#.layer.0.SelfAttention.q", ATTN_NO_BIAS},
@@ -171,7 +172,7 @@ static const struct attn_stack_recipe bart_encoder = {
     .keys = bart_encoder_keys,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared", .otherwise = "encoder.embed_tokens"},
+            [ATTN_ROLE_TOKENS] = {"encoder.embed_tokens", .otherwise = "shared"},
             [ATTN_ROLE_POSITIONS] = {"encoder.embed_positions"},
             [ATTN_ROLE_EMBEDDING_NORM] = {"encoder.layernorm_embedding"},
             BART_SELF_ATTENTION("encoder", 0),
@@ -185,7 +186,7 @@ static const struct attn_stack_recipe bart_decoder = {
     .keys = bart_decoder_keys,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared", .otherwise = "decoder.embed_tokens"},
+            [ATTN_ROLE_TOKENS] = {"decoder.embed_tokens", .otherwise = "shared"},
             [ATTN_ROLE_POSITIONS] = {"decoder.embed_positions"},
             [ATTN_ROLE_EMBEDDING_NORM] = {"decoder.layernorm_embedding"},
             BART_SELF_ATTENTION("decoder", 0),
@@ -201,7 +202,8 @@ static const struct attn_stack_recipe marian_encoder = {
     .keys = bart_encoder_keys,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared", .otherwise = "encoder.embed_tokens"},
+            [ATTN_ROLE_TOKENS] = {"encoder.embed_tokens", .otherwise = "shared"},
+            [ATTN_ROLE_POSITIONS] = {"encoder.embed_positions"},
             BART_SELF_ATTENTION("encoder", 0),
             BART_FFN("encoder"),
             BART_NORMS("encoder", AFTER),
@@ -213,7 +215,8 @@ static const struct attn_stack_recipe marian_decoder = {
     .keys = marian_decoder_keys,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"shared", .otherwise = "decoder.embed_tokens"},
+            [ATTN_ROLE_TOKENS] = {"decoder.embed_tokens", .otherwise = "shared"},
+            [ATTN_ROLE_POSITIONS] = {"decoder.embed_positions"},
             BART_SELF_ATTENTION("decoder", 0),
             BART_CROSS_ATTENTION(0),
             [ATTN_ROLE_CROSS_NORM_AFTER] = {"decoder.layers.#.encoder_attn_layer_norm"},

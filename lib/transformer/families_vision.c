@@ -50,6 +50,7 @@ static const struct attn_stack_recipe deit_stack = {
 };
 
 static const struct attn_stack_recipe dinov2_stack = {
+    .flags = ATTN_STACK_SQUARE,
     .tensors =
         {
             VIT_EMBEDDINGS,

@@ -51,7 +51,7 @@ enum attn_setting_kind {
     X(GROUPS, SIZE, NULL, ATTN_ABSENT, 1, 4096)    /* layers: sets of layer weights that the layers share */           \
     X(INNER, SIZE, NULL, 1, 1, 64)                 /* attentions of a layer, each with its FFN (ALBERT) */             \
     X(WINDOW, SIZE, NULL, ATTN_ABSENT, 1, 1 << 28) /* none */                                                          \
-    X(WINDOW_STEP, SIZE, NULL, ATTN_ABSENT, 1, 4096)                                                                   \
+    X(WINDOW_STEP, SIZE, NULL, ATTN_ABSENT, 0, 4096)                                                                   \
     X(BUCKETS, SIZE, NULL, ATTN_ABSENT, 2, 65536)                                                                      \
     X(BUCKET_DISTANCE, SIZE, NULL, 128, 2, 1 << 28)                                                                    \
     X(EXPERTS, SIZE, NULL, ATTN_ABSENT, 1, 4096)                                                                       \
@@ -239,8 +239,9 @@ enum {
     ATTN_STACK_POSITIONS_LATE = 4,  /**< positions are added after the embedding's projection (OPT) */
     ATTN_STACK_BUCKETS_ONE_WAY = 8, /**< relative buckets of keys before the query only (T5's decoder) */
     ATTN_STACK_SCALES_BY_ROOT = 16, /**< embeddings are multiplied by the root of hidden (Gemma) */
-    ATTN_STACK_SINUSOIDS = 32,      /**< positions are sines and cosines that no file has (Marian) */
-    ATTN_STACK_SCALES_GIVEN = 64    /**< embeddings that are given are scaled too (Marian's decoder) */
+    ATTN_STACK_SINUSOIDS = 32,      /**< positions are sines and cosines where the files have no table (Marian) */
+    ATTN_STACK_SCALES_GIVEN = 64,   /**< embeddings that are given are scaled too (Marian's decoder) */
+    ATTN_STACK_SQUARE = 128         /**< the positions of other pictures are resampled, which is not done here */
 };
 
 /** One stack of layers. */

@@ -214,7 +214,7 @@ static double llama3_frequency(const struct attn_rope *rope, double frequency) {
     return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
-void attn_rope_inverse(const struct attn_rope *rope, size_t length, double *inverse) {
+static void inverse_double(const struct attn_rope *rope, size_t length, double *inverse) {
     const double dim = (double)rope->width;
     double theta = rope->theta;
     if (rope->type == ATTN_ROPE_TYPE_DYNAMIC && (double)length > rope->positions)
@@ -236,9 +236,56 @@ void attn_rope_inverse(const struct attn_rope *rope, size_t length, double *inve
     }
 }
 
+static float llama3_single(const struct attn_rope *rope, float frequency) {
+    const float factor = (float)rope->factor, length = (float)(2 * M_PI) / frequency;
+    if (length < (float)(rope->first_positions / rope->high_factor))
+        return frequency;
+    if (length > (float)(rope->first_positions / rope->low_factor))
+        return frequency / factor;
+    const float turns = (float)rope->first_positions / length;
+    const float smooth = (turns - (float)rope->low_factor) / (float)(rope->high_factor - rope->low_factor);
+    return (1 - smooth) * frequency / factor + smooth * frequency;
+}
+
+/*
+ * In the roundings that models were trained with: at position 2000 the last bit of a frequency is worth 1e-4 of an
+ * angle, so that frequencies that are more exact than float32's give other attention in long texts.
+ */
+static void inverse_single(const struct attn_rope *rope, size_t length, double *inverse) {
+    const double dim = (double)rope->width;
+    const float factor = (float)rope->factor;
+    float theta = (float)rope->theta;
+    if (rope->type == ATTN_ROPE_TYPE_DYNAMIC && (double)length > rope->positions)
+        theta *=
+            powf(factor * (float)length / (float)rope->positions - (float)(rope->factor - 1), (float)(dim / (dim - 2)));
+    const double *factors = (double)length > rope->first_positions ? rope->long_factors : rope->short_factors;
+    for (size_t i = 0; i < rope->width / 2; i++) {
+        const float power = powf(theta, (float)(2 * i) / (float)dim);
+        float frequency = 1 / power;
+        if (rope->type == ATTN_ROPE_TYPE_LINEAR)
+            frequency /= factor;
+        else if (rope->type == ATTN_ROPE_TYPE_LLAMA3)
+            frequency = llama3_single(rope, frequency);
+        else if (rope->type == ATTN_ROPE_TYPE_LONGROPE)
+            frequency = 1 / ((float)factors[i] * power);
+        else if (rope->type == ATTN_ROPE_TYPE_YARN) {
+            const float kept = 1 - (float)yarn_ramp(rope, i);
+            frequency = 1 / (factor * power) * (1 - kept) + frequency * kept;
+        }
+        inverse[i] = (double)frequency;
+    }
+}
+
+void attn_rope_inverse(const struct attn_rope *rope, size_t length, attn_dtype dtype, double *inverse) {
+    if (dtype == ATTN_FLOAT64)
+        inverse_double(rope, length, inverse);
+    else
+        inverse_single(rope, length, inverse);
+}
+
 void attn_rope_table(const struct attn_rope *rope, size_t length, attn_dtype dtype, double *inverse, void *table) {
     const size_t half = rope->width / 2;
-    attn_rope_inverse(rope, length, inverse);
+    attn_rope_inverse(rope, length, dtype, inverse);
     for (size_t position = 0; position < length; position++)
         for (size_t i = 0; i < half; i++) {
             const size_t at = position * rope->width + i;

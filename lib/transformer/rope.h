@@ -34,8 +34,8 @@ attn_status attn_rope_read(struct attn_rope *rope, const json_t *config, const s
                            const struct attn_rope_recipe *recipe, bool is_windowed, struct attn_error *error);
 void attn_rope_free(struct attn_rope *rope);
 
-/** inverse (width / 2): radians a position, for a text of so many positions. */
-void attn_rope_inverse(const struct attn_rope *rope, size_t length, double *inverse);
+/** inverse (width / 2): radians a position, for a text of so many positions; in float32 rounded as the field rounds. */
+void attn_rope_inverse(const struct attn_rope *rope, size_t length, attn_dtype dtype, double *inverse);
 
 /**
  * table (length, width): cosines of a position, then sines, width / 2 each, with the attention factor. In float32
