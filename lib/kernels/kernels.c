@@ -2,15 +2,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static bool always(void) {
     return true;
 }
 
 #if defined(__x86_64__)
+/* Asked of the processor itself: not every compiler's __builtin_cpu_supports knows the name. */
+static bool has_f16c(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
 static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("f16c");
+           has_f16c();
 }
 
 /* All that the Makefile lets the compiler use in files of this suffix. */
