@@ -7,18 +7,23 @@
 static const struct attn_family_rule bert_rules[] = {
     {"position_embedding_type", "\"absolute\""}, {"is_decoder", "false"}, {"add_cross_attention", "false"}, {0}};
 
-/* BERT's embeddings and layers, whose names RoBERTa and ELECTRA have kept. */
-#define BERT_TENSORS                                                                                                   \
+/* BERT's names, many of which its descendants have kept. */
+#define BERT_EMBEDDINGS                                                                                                \
     [ATTN_ROLE_TOKENS] = {"embeddings.word_embeddings"}, [ATTN_ROLE_POSITIONS] = {"embeddings.position_embeddings"},   \
-    [ATTN_ROLE_TYPES] = {"embeddings.token_type_embeddings"}, [ATTN_ROLE_EMBEDDING_NORM] = {"embeddings.LayerNorm"},   \
-    [ATTN_ROLE_QUERY] = {"encoder.layer.#.attention.self.query"},                                                      \
-    [ATTN_ROLE_KEY] = {"encoder.layer.#.attention.self.key"},                                                          \
-    [ATTN_ROLE_VALUE] = {"encoder.layer.#.attention.self.value"},                                                      \
-    [ATTN_ROLE_OUT] = {"encoder.layer.#.attention.output.dense"},                                                      \
-    [ATTN_ROLE_ATTENTION_NORM_AFTER] = {"encoder.layer.#.attention.output.LayerNorm"},                                 \
+    [ATTN_ROLE_EMBEDDING_NORM] = {"embeddings.LayerNorm"}
+#define BERT_TYPES [ATTN_ROLE_TYPES] = {"embeddings.token_type_embeddings"}
+#define BERT_FFN                                                                                                       \
     [ATTN_ROLE_FFN_UP] = {"encoder.layer.#.intermediate.dense"},                                                       \
     [ATTN_ROLE_FFN_DOWN] = {"encoder.layer.#.output.dense"},                                                           \
     [ATTN_ROLE_FFN_NORM_AFTER] = {"encoder.layer.#.output.LayerNorm"}
+/* `layer` is what stands before a layer's names. */
+#define ATTENTION(layer, query, key, value, out, norm)                                                                 \
+    [ATTN_ROLE_QUERY] = {layer query}, [ATTN_ROLE_KEY] = {layer key}, [ATTN_ROLE_VALUE] = {layer value},               \
+    [ATTN_ROLE_OUT] = {layer out}, [ATTN_ROLE_ATTENTION_NORM_AFTER] = {layer norm}
+#define BERT_TENSORS                                                                                                   \
+    BERT_EMBEDDINGS, BERT_TYPES, BERT_FFN,                                                                             \
+        ATTENTION("encoder.layer.#.attention.", "self.query", "self.key", "self.value", "output.dense",                \
+                  "output.LayerNorm")
 
 static const struct attn_family_key bert_keys[] = {{ATTN_SET_TYPES, "type_vocab_size", 2}, {0}};
 static const struct attn_stack_recipe bert_stack = {.tensors = {BERT_TENSORS}};
@@ -50,14 +55,9 @@ static const struct attn_family_key distilbert_keys[] = {
 static const struct attn_stack_recipe distilbert_stack = {
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"embeddings.word_embeddings"},
-            [ATTN_ROLE_POSITIONS] = {"embeddings.position_embeddings"},
-            [ATTN_ROLE_EMBEDDING_NORM] = {"embeddings.LayerNorm"},
-            [ATTN_ROLE_QUERY] = {"transformer.layer.#.attention.q_lin"},
-            [ATTN_ROLE_KEY] = {"transformer.layer.#.attention.k_lin"},
-            [ATTN_ROLE_VALUE] = {"transformer.layer.#.attention.v_lin"},
-            [ATTN_ROLE_OUT] = {"transformer.layer.#.attention.out_lin"},
-            [ATTN_ROLE_ATTENTION_NORM_AFTER] = {"transformer.layer.#.sa_layer_norm"},
+            BERT_EMBEDDINGS,
+            ATTENTION("transformer.layer.#.", "attention.q_lin", "attention.k_lin", "attention.v_lin",
+                      "attention.out_lin", "sa_layer_norm"),
             [ATTN_ROLE_FFN_UP] = {"transformer.layer.#.ffn.lin1"},
             [ATTN_ROLE_FFN_DOWN] = {"transformer.layer.#.ffn.lin2"},
             [ATTN_ROLE_FFN_NORM_AFTER] = {"transformer.layer.#.output_layer_norm"},
@@ -93,24 +93,13 @@ static const struct attn_head_recipe roberta_head = {
     .decoder = {"lm_head.decoder"},
     .bias = {"lm_head.decoder.bias", "lm_head.bias"},
 };
-static const struct attn_family roberta = {
-    .model_type = "roberta",
-    .takes = TAKES_TEXT | ATTN_TAKES_TYPES,
-    .prefixes = {"", "roberta."},
-    .keys = roberta_keys,
-    .rules = bert_rules,
-    .encoder = &roberta_stack,
-    .head = &roberta_head,
-};
-static const struct attn_family xlm_roberta = {
-    .model_type = "xlm-roberta",
-    .takes = TAKES_TEXT | ATTN_TAKES_TYPES,
-    .prefixes = {"", "roberta."},
-    .keys = roberta_keys,
-    .rules = bert_rules,
-    .encoder = &roberta_stack,
-    .head = &roberta_head,
-};
+#define ROBERTA_FAMILY(name)                                                                                           \
+    {                                                                                                                  \
+        .model_type = (name), .takes = TAKES_TEXT | ATTN_TAKES_TYPES, .prefixes = {"", "roberta."},                    \
+        .keys = roberta_keys, .rules = bert_rules, .encoder = &roberta_stack, .head = &roberta_head                    \
+    }
+static const struct attn_family roberta = ROBERTA_FAMILY("roberta");
+static const struct attn_family xlm_roberta = ROBERTA_FAMILY("xlm-roberta");
 
 /* Positions count from 2, and buckets are 32, whatever the configuration says. */
 static const struct attn_family_rule mpnet_rules[] = {
@@ -121,18 +110,10 @@ static const struct attn_stack_recipe mpnet_stack = {
     .positions = ATTN_POSITIONS_NOT_PAD,
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"embeddings.word_embeddings"},
-            [ATTN_ROLE_POSITIONS] = {"embeddings.position_embeddings"},
-            [ATTN_ROLE_EMBEDDING_NORM] = {"embeddings.LayerNorm"},
+            BERT_EMBEDDINGS,
             [ATTN_ROLE_RELATIVE_BIAS] = {"encoder.relative_attention_bias"},
-            [ATTN_ROLE_QUERY] = {"encoder.layer.#.attention.attn.q"},
-            [ATTN_ROLE_KEY] = {"encoder.layer.#.attention.attn.k"},
-            [ATTN_ROLE_VALUE] = {"encoder.layer.#.attention.attn.v"},
-            [ATTN_ROLE_OUT] = {"encoder.layer.#.attention.attn.o"},
-            [ATTN_ROLE_ATTENTION_NORM_AFTER] = {"encoder.layer.#.attention.LayerNorm"},
-            [ATTN_ROLE_FFN_UP] = {"encoder.layer.#.intermediate.dense"},
-            [ATTN_ROLE_FFN_DOWN] = {"encoder.layer.#.output.dense"},
-            [ATTN_ROLE_FFN_NORM_AFTER] = {"encoder.layer.#.output.LayerNorm"},
+            ATTENTION("encoder.layer.#.attention.", "attn.q", "attn.k", "attn.v", "attn.o", "LayerNorm"),
+            BERT_FFN,
         },
 };
 static const struct attn_family mpnet = {
@@ -178,16 +159,11 @@ static const struct attn_family_key albert_keys[] = {{ATTN_SET_TYPES, "type_voca
 static const struct attn_stack_recipe albert_stack = {
     .tensors =
         {
-            [ATTN_ROLE_TOKENS] = {"embeddings.word_embeddings"},
-            [ATTN_ROLE_POSITIONS] = {"embeddings.position_embeddings"},
-            [ATTN_ROLE_TYPES] = {"embeddings.token_type_embeddings"},
-            [ATTN_ROLE_EMBEDDING_NORM] = {"embeddings.LayerNorm"},
+            BERT_EMBEDDINGS,
+            BERT_TYPES,
             [ATTN_ROLE_EMBEDDING_PROJECTION] = {"encoder.embedding_hidden_mapping_in", ATTN_ALWAYS},
-            [ATTN_ROLE_QUERY] = {ALBERT_LAYER "attention.query"},
-            [ATTN_ROLE_KEY] = {ALBERT_LAYER "attention.key"},
-            [ATTN_ROLE_VALUE] = {ALBERT_LAYER "attention.value"},
-            [ATTN_ROLE_OUT] = {ALBERT_LAYER "attention.dense"},
-            [ATTN_ROLE_ATTENTION_NORM_AFTER] = {ALBERT_LAYER "attention.LayerNorm"},
+            ATTENTION(ALBERT_LAYER, "attention.query", "attention.key", "attention.value", "attention.dense",
+                      "attention.LayerNorm"),
             [ATTN_ROLE_FFN_UP] = {ALBERT_LAYER "ffn"},
             [ATTN_ROLE_FFN_DOWN] = {ALBERT_LAYER "ffn_output"},
             [ATTN_ROLE_FFN_NORM_AFTER] = {ALBERT_LAYER "full_layer_layer_norm"},
