@@ -4,10 +4,21 @@ import os
 import platform
 import statistics
 import subprocess
+import time
 
 
 def median(values):
     return statistics.median(values)
+
+
+def timed(function, count):
+    """Seconds of each of `count` calls."""
+    seconds = []
+    for _ in range(count):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def spread(values):

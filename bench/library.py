@@ -4,11 +4,10 @@ import argparse
 import ctypes
 import os
 import sys
-import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, os.path.dirname(__file__))
-from common import Report, median  # noqa: E402
+from common import Report, median, timed  # noqa: E402
 
 try:
     import numpy as np
@@ -61,15 +60,6 @@ class Attn:
 
     def close(self):
         self.shim.bench_destroy(self.handle)
-
-
-def timed(function, count):
-    seconds = []
-    for _ in range(count):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds
 
 
 def alternate(ours, peers, budget=2.0, rounds=7):

@@ -7,10 +7,9 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(__file__))
-from common import Report, median  # noqa: E402
+from common import Report, median, timed  # noqa: E402
 
 try:
     import numpy as np
@@ -69,15 +68,6 @@ def peer_of(model, ids):
             return model(input_ids=ids, output_attentions=True, use_cache=False)
 
     return run
-
-
-def timed(function, count):
-    seconds = []
-    for _ in range(count):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds
 
 
 def check(ours, peer):

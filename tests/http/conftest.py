@@ -1,5 +1,4 @@
 """The `server` fixture starts build/attnd on a free port; `start_server` starts more, with flags of the test's own."""
-import http.client
 import json
 import os
 import pathlib
@@ -11,6 +10,7 @@ import time
 
 import pytest
 
+import ask
 from client import Client
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -30,16 +30,6 @@ def wait_until(condition, seconds=20, what="the condition"):
             return value
         time.sleep(0.005)
     raise AssertionError(f"{what} did not come true within {seconds} s")
-
-
-class Answer:
-    """A response, read to its end by the standard library's client."""
-
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
-
-    def json(self):
-        return json.loads(self.body)
 
 
 class Server:
@@ -70,17 +60,10 @@ class Server:
         return json.loads(line)["message"].split(" ")[-1]
 
     def request(self, method, path, body=None, headers=None, timeout=60):
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        try:
-            connection.request(method, path, body, headers or {})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+        return ask.request(self, method, path, body, headers, timeout)
 
     def attention(self, request, **headers):
-        """POSTs a request as JSON; header names are given with underscores."""
-        sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
-        return self.request("POST", "/attention", json.dumps(request), sent)
+        return ask.attention(self, request, **headers)
 
     def client(self, **options):
         return Client(self.host, self.port, **options)

@@ -1,7 +1,6 @@
 """Models over HTTP: upload, list, show, replace, delete, conditions, crashes, files changed under the server."""
 
 import hashlib
-import http.client
 import json
 import os
 import random
@@ -12,6 +11,8 @@ import threading
 import time
 
 import pytest
+
+from uploads import kill_during_uploads
 
 SAFETENSORS = {"Content-Type": "application/vnd.safetensors"}
 URN = "urn:attnd:problem:"
@@ -326,24 +327,6 @@ def test_uploads_beyond_the_limit_are_refused_and_leave_nothing(start_server, tm
     server.stop()
 
 
-def send_slowly(port, body, seed):
-    """Uploads piece by piece until the server is gone."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.putrequest("PUT", "/models/m")
-        connection.putheader("Content-Type", SAFETENSORS["Content-Type"])
-        connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders()
-        step = random.Random(seed).randrange(4096, len(body))
-        for at in range(0, len(body), step):
-            connection.send(body[at : at + step])
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        pass
-    finally:
-        connection.close()
-
-
 def test_a_server_killed_during_uploads_leaves_the_old_model_or_the_new(start_server, tmp_path):
     """Many rounds of: start, look, upload over and over, kill at a random moment. The file is always whole."""
     bodies = [layer(width=96, fill=fill) for fill in (0.5, 0.25)]
@@ -358,20 +341,7 @@ def test_a_server_killed_during_uploads_leaves_the_old_model_or_the_new(start_se
         if turn > 0:
             found |= {model["sha256"] for model in models}
 
-        def upload(port=server.port, process=server.process):
-            for seed in range(10000):
-                if process.poll() is not None:
-                    return
-                send_slowly(port, bodies[seed % 2], seed)
-
-        threads = [threading.Thread(target=upload) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        time.sleep(chance.uniform(0.0, 0.08))  # the moment of the crash, not a wait for something
-        server.process.kill()
-        server.process.wait()
-        for thread in threads:
-            thread.join()
+        kill_during_uploads(server, bodies, SAFETENSORS["Content-Type"], chance.uniform(0.0, 0.08))
         on_disk = list(tmp_path.glob("*.safetensors"))
         assert all(hashlib.sha256(path.read_bytes()).hexdigest() in digests for path in on_disk)
     assert found and found <= digests

@@ -1,7 +1,6 @@
 """Whole transformer models over HTTP: tar uploads, folders on disk, replacement under use, crashes, what is refused."""
 
 import hashlib
-import http.client
 import io
 import json
 import os
@@ -12,12 +11,12 @@ import socket
 import struct
 import tarfile
 import threading
-import time
 
 import pytest
 
 from conftest import wait_until
 from test_models import layer, problem, put, safetensors
+from uploads import kill_during_uploads
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "data" / "models"
 TAR = {"Content-Type": "application/x-tar"}
@@ -189,6 +188,7 @@ def test_requests_in_flight_finish_on_the_model_they_began_with(service):
             seen.append((answer.status, json.dumps(answer.json().get("layers"))))
 
     whole = [GPT2, BERT]
+    bodies = [tar(files) for files in whole]
     threads = [threading.Thread(target=ask_on) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -443,27 +443,10 @@ def test_a_full_disk_is_said_and_leaves_nothing(service):
     wait_until(lambda: not uploads_of(service.models))
 
 
-def send_slowly(port, body, seed):
-    """Uploads piece by piece until the server is gone."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.putrequest("PUT", "/models/m")
-        connection.putheader("Content-Type", TAR["Content-Type"])
-        connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders()
-        step = random.Random(seed).randrange(16384, len(body))
-        for at in range(0, len(body), step):
-            connection.send(body[at : at + step])
-        connection.getresponse().read()
-    except (OSError, http.client.HTTPException):
-        pass
-    finally:
-        connection.close()
-
-
 def test_a_server_killed_during_uploads_leaves_the_old_model_or_the_new(start_server, tmp_path):
     """Rounds of: start, look, upload over and over, kill at a random moment. The folder is always whole."""
     whole = [GPT2, BERT]
+    bodies = [tar(files) for files in whole]
     digests = {digest_of(files) for files in whole}
     chance = random.Random(11)
     found = set()
@@ -474,20 +457,7 @@ def test_a_server_killed_during_uploads_leaves_the_old_model_or_the_new(start_se
         assert not uploads_of(tmp_path)
         found |= {model["sha256"] for model in models}
 
-        def upload(port=server.port, process=server.process):
-            for seed in range(10000):
-                if process.poll() is not None:
-                    return
-                send_slowly(port, tar(whole[seed % 2]), seed)
-
-        threads = [threading.Thread(target=upload) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        time.sleep(chance.uniform(0.0, 0.1))  # the moment of the crash, not a wait for something
-        server.process.kill()
-        server.process.wait()
-        for thread in threads:
-            thread.join()
+        kill_during_uploads(server, bodies, TAR["Content-Type"], chance.uniform(0.0, 0.1))
         if (tmp_path / "m").exists():
             assert on_disk(tmp_path / "m") in whole
     assert found and found <= digests

@@ -146,11 +146,7 @@ static bool agrees(const char *what, const char *path, const struct attn_view *f
                    double tolerance) {
     if (!found->data || found->rank != expected->rank ||
         memcmp(found->shape, expected->shape, (size_t)found->rank * sizeof found->shape[0]) != 0) {
-        fprintf(stderr, "%s: %s: ", what, path);
-        golden_print_shape(stderr, found);
-        fprintf(stderr, ", expected ");
-        golden_print_shape(stderr, expected);
-        fprintf(stderr, "\n");
+        golden_say_shapes(what, path, found, expected);
         return false;
     }
     const size_t elements = attn_view_elements(expected);

@@ -1,5 +1,6 @@
 /* Activations and norms of every table against the C library's long double. */
 #include "lib/kernels/kernels.h"
+#include "tests/unit/activated.h"
 #include "tests/unit/run_suite.h"
 
 #include <check.h>
@@ -10,36 +11,6 @@
 
 static const size_t counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130, 384, 1000};
 enum { COUNT_COUNT = sizeof counts / sizeof *counts };
-
-static long double sigmoid(long double x) {
-    return 1 / (1 + expl(-x));
-}
-
-/* u of GELU_TANH's (1 + tanh(u)) / 2 = sigmoid(2 u), twice. */
-static long double twice_u(long double x) {
-    return 2 * 0.79788456080286535587989211986876373695L * (x + 0.044715L * x * x * x);
-}
-
-static long double expected(attn_activation activation, long double x) {
-    switch (activation) {
-    case ATTN_ACTIVATION_RELU:
-        return x < 0 ? 0 : x;
-    case ATTN_ACTIVATION_GELU:
-        return x * erfcl(x * -0.70710678118654752440084436210484903928L) / 2;
-    case ATTN_ACTIVATION_GELU_TANH:
-        return x * sigmoid(twice_u(x));
-    case ATTN_ACTIVATION_GELU_QUICK:
-        return x * sigmoid(1.702L * x);
-    case ATTN_ACTIVATION_SILU:
-        return x * sigmoid(x);
-    case ATTN_ACTIVATION_TANH:
-        return tanhl(x);
-    case ATTN_ACTIVATION_NONE:
-    case ATTN_ACTIVATION_COUNT:
-        break;
-    }
-    return x;
-}
 
 /* What the argument of an exponential lost by rounding, exp makes into a relative error of the result's tail. */
 static long double tail_ulps(attn_activation activation, long double x) {
@@ -87,7 +58,7 @@ static void check_values(const struct attn_row_kernels *kernels, attn_dtype dtyp
             }
             kernels->activate((attn_activation)a, after, POINTS);
             for (size_t i = 0; i < POINTS; i++) {
-                const long double x = get(before, dtype, i), wanted = expected((attn_activation)a, x);
+                const long double x = get(before, dtype, i), wanted = activated((attn_activation)a, x);
                 const long double found = get(after, dtype, i);
                 const long double tolerance = fabsl(wanted) * ulp * (4 + tail_ulps((attn_activation)a, x));
                 ck_assert_msg(fabsl(found - wanted) <= tolerance + 2 * (1 + fabsl(x)) * least,
@@ -138,7 +109,7 @@ static void check_bounds(const struct attn_row_kernels *kernels, attn_dtype dtyp
             for (size_t i = 0; i < 1100; i++)
                 put(row, dtype, i, 0.75);
             kernels->activate((attn_activation)a, row, counts[c]);
-            const long double wanted = expected((attn_activation)a, 0.75L);
+            const long double wanted = activated((attn_activation)a, 0.75L);
             for (size_t i = 0; i < 1100; i++)
                 ck_assert_ldouble_eq_tol(get(row, dtype, i), i < counts[c] ? wanted : 0.75L, 1e-6L);
         }

@@ -1,6 +1,7 @@
 /* Packed products with all that may follow them, against sums in long double. */
 #include "lib/kernels/packed.h"
 #include "lib/kernels/kernels.h"
+#include "tests/unit/activated.h"
 #include "tests/unit/run_suite.h"
 
 #include <check.h>
@@ -21,29 +22,6 @@ static float *random_floats(size_t count) {
     for (size_t i = 0; i < count; i++)
         data[i] = random_float();
     return data;
-}
-
-static long double activated(attn_activation activation, long double x) {
-    switch (activation) {
-    case ATTN_ACTIVATION_RELU:
-        return x < 0 ? 0 : x;
-    case ATTN_ACTIVATION_GELU:
-        return x * erfcl(x * -0.70710678118654752440084436210484903928L) / 2;
-    case ATTN_ACTIVATION_GELU_TANH: {
-        const long double u = 0.79788456080286535587989211986876373695L * (x + 0.044715L * x * x * x);
-        return x / (1 + expl(-2 * u));
-    }
-    case ATTN_ACTIVATION_GELU_QUICK:
-        return x / (1 + expl(-1.702L * x));
-    case ATTN_ACTIVATION_SILU:
-        return x / (1 + expl(-x));
-    case ATTN_ACTIVATION_TANH:
-        return tanhl(x);
-    case ATTN_ACTIVATION_NONE:
-    case ATTN_ACTIVATION_COUNT:
-        break;
-    }
-    return x;
 }
 
 /* One product and what is to follow it. */

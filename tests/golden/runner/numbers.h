@@ -89,15 +89,20 @@ static inline void golden_print_shape(FILE *to, const struct attn_view *view) {
     fprintf(to, ")");
 }
 
+static inline void golden_say_shapes(const char *what, const char *path, const struct attn_view *found,
+                                     const struct attn_view *expected) {
+    fprintf(stderr, "%s: %s: shape ", what, path);
+    golden_print_shape(stderr, found);
+    fprintf(stderr, ", expected ");
+    golden_print_shape(stderr, expected);
+    fprintf(stderr, "\n");
+}
+
 /** Compares, and says on stderr where the first difference is and how many there are. @return whether all agree. */
 static inline bool golden_agrees(const char *what, const char *path, const struct attn_view *found,
                                  const struct attn_view *expected, double tolerance) {
     if (!golden_same_shape(found, expected)) {
-        fprintf(stderr, "%s: %s: shape ", what, path);
-        golden_print_shape(stderr, found);
-        fprintf(stderr, ", expected ");
-        golden_print_shape(stderr, expected);
-        fprintf(stderr, "\n");
+        golden_say_shapes(what, path, found, expected);
         return false;
     }
     size_t elements = attn_view_elements(expected), wrong = 0, first = 0;
