@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from conftest import wait_until
 from uploads import kill_during_uploads
 
 SAFETENSORS = {"Content-Type": "application/vnd.safetensors"}
@@ -55,15 +56,6 @@ def problem(answer, status, kind):
 def put(server, name, body, query="", **headers):
     sent = SAFETENSORS | {key.replace("_", "-"): value for key, value in headers.items()}
     return server.request("PUT", f"/models/{name}{query}", body, sent)
-
-
-def wait_until(claim, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if claim():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.fixture(name="start_server")
