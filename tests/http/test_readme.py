@@ -15,6 +15,7 @@ import numpy
 import pytest
 
 from conftest import ATTND, Server, made, wait_until
+from test_models_transformer import put_tar, tar
 
 TOP = pathlib.Path(__file__).parents[2]
 README = TOP / "README.md"
@@ -64,6 +65,15 @@ def test_command_of_the_readme(request, tmp_path, command, expected):
         assert_like(json.loads(expected), answer)
     else:
         assert answer["type"] == "urn:attnd:problem:invalid-request" and answer["pointer"] == "/num_heads"
+
+
+def test_the_readme_lists_every_family(server):
+    """A family that is not known is refused with the known ones."""
+    answer = put_tar(server, "m", tar({"config.json": b'{"model_type": "word2vec"}', "model.safetensors": b""}))
+    known = re.search(r"known are ([^;\n]*)", answer.json()["detail"]).group(1).split(", ")
+    table = README.read_text().split("`model_type` in `config.json` |", 1)[1].split("| PyTorch", 1)[0]
+    listed = [name for row in table.splitlines() for name in re.findall("`([^`]+)`", row.removesuffix("|").split("|")[-1])]
+    assert len(known) > 20 and sorted(listed) == sorted(known)
 
 
 @pytest.fixture(scope="module")
