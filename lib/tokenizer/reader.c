@@ -168,7 +168,7 @@ attn_status attn_read_part(struct attn_reader *reader, const json_t *json, const
                            struct attn_part *part) {
     *part = (struct attn_part){0};
     attn_status status = attn_read_kind(reader, json, kinds, &part->kind);
-    if (status != ATTN_OK)
+    if (status != ATTN_OK || part->kind == NULL)
         return status;
     struct {
         const char *name;

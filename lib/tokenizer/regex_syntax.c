@@ -91,10 +91,14 @@ static void put_property(struct translation *translation, bool is_negated, const
     put_text(translation, is_class ? "]" : "");
 }
 
+static bool is_hex_digit(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
 /* \uHHHH, which PCRE2 writes in another way. */
 static attn_status translate_code_point(struct translation *translation, const char *digits, size_t left) {
     size_t count = 0;
-    while (count < 4 && count < left && memchr("0123456789abcdefABCDEF", digits[count], 22) != NULL)
+    while (count < 4 && count < left && is_hex_digit(digits[count]))
         count++;
     if (count < 4)
         return attn_reader_fail(translation->reader, translation->key, "four digits are needed behind \\u");
