@@ -177,10 +177,20 @@ static size_t blanks_before(const char *bytes, size_t at, size_t floor) {
     return at;
 }
 
-static size_t blanks_behind(const char *bytes, size_t length, size_t at) {
+/* Blanks that were seen last: a token may lie among them, and so may the next, and none looks at all of them again. */
+struct blanks {
+    size_t begin, end;
+};
+
+/* @return where the blanks behind `at` end. */
+static size_t blanks_behind(const struct attn_slice *text, size_t at, struct blanks *blanks) {
     size_t size;
-    while (at < length && attn_is_whitespace(attn_utf8_read(bytes + at, &size)))
+    if (at >= blanks->begin && at <= blanks->end)
+        return blanks->end;
+    blanks->begin = at;
+    while (at < text->length && attn_is_whitespace(attn_utf8_read(text->bytes + at, &size)))
         at += size;
+    blanks->end = at;
     return at;
 }
 
@@ -197,6 +207,7 @@ static bool push(struct attn_piece_list *list, const struct attn_slice *text, si
 static bool cut(const struct attn_added *added, const struct attn_added_tree *tree, const struct attn_slice *text,
                 size_t base, struct attn_piece_list *list) {
     size_t done = 0, length = 0;
+    struct blanks blanks = {0, 0};
     for (size_t at = 0; tree->count > 1 && at<text->length; at += length> 0 ? length : 1) {
         int32_t id = -1;
         length = tree_find(tree, text->bytes + at, text->length - at, &id);
@@ -211,7 +222,7 @@ static bool cut(const struct attn_added *added, const struct attn_added_tree *tr
         if (begin < done && token->lstrip)
             begin = done;
         if (token->rstrip)
-            end = blanks_behind(text->bytes, text->length, end);
+            end = blanks_behind(text, end, &blanks);
         if ((done < begin && !push(list, text, base, done, begin, -1)) || !push(list, text, base, begin, end, id))
             return false;
         done = end;
@@ -242,7 +253,7 @@ static attn_status extract_normalized(const struct attn_added *added, const stru
 
 attn_status attn_added_extract(const struct attn_added *added, const struct attn_normalizer *normalizer,
                                const struct attn_slice *text, struct attn_pieces *pieces, struct attn_error *error) {
-    struct attn_normal normal = {0};
+    struct attn_normal normal = {.patience = pieces->matches.patience};
     struct attn_piece_list *plain = &pieces->next_list;
     attn_status status = ATTN_OK;
     plain->count = 0;
@@ -260,6 +271,8 @@ attn_status attn_added_extract(const struct attn_added *added, const struct attn
                  !attn_text_append(&pieces->text, &slice))
             status = attn_fail(error, ATTN_ENOMEM, "text", "no memory for the pieces of the text");
     }
+    if (normal.text.is_full || normal.next.is_full) /* for whoever says what went wrong */
+        pieces->text.is_full = true;
     attn_text_reset(&normal.text);
     attn_text_reset(&normal.next);
     return status;

@@ -248,7 +248,7 @@ attn_status attn_bpe_tokenize(const void *data, struct attn_run *run) {
     if (word.symbols == NULL)
         return attn_fail(run->error, ATTN_ENOMEM, "text", "no memory for the tokens");
     attn_status status = add_characters(bpe, run, &word);
-    word.count = attn_merge_word(&bpe->merges, word.symbols, word.count, word.symbols + most);
+    word.count = attn_merge_word(&bpe->merges, word.symbols, word.count, word.symbols + most, run->patience);
     size_t at = 0;
     for (size_t i = 0; status == ATTN_OK && i < word.count; i++) {
         size_t end = at + word.symbols[i].length;

@@ -36,8 +36,10 @@ size_t attn_merge_scratch_bytes(size_t count);
  * taken out.
  *
  * @param scratch aligned for 8 bytes
+ * @param patience where it is over, merging leaves off
  * @return how many symbols are left
  */
-size_t attn_merge_word(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count, void *scratch);
+size_t attn_merge_word(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count, void *scratch,
+                       struct attn_patience *patience);
 
 #endif

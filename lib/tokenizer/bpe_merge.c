@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { SHORT_WORD = 32 };
+enum { SHORT_WORD = 32, STEPS_A_MERGE = 64 };
 
 bool attn_merges_reserve(struct attn_pool *pool, struct attn_merges *merges, size_t count) {
     size_t slots = 16;
@@ -107,7 +107,7 @@ static void wait_for(const struct attn_merges *merges, struct heap *heap, const 
 }
 
 static size_t merge_long(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count,
-                         struct waiting *entries) {
+                         struct waiting *entries, struct attn_patience *patience) {
     struct heap heap = {.entries = entries};
     for (size_t i = 0; i < count; i++) {
         symbols[i].previous = (int32_t)i - 1;
@@ -115,7 +115,7 @@ static size_t merge_long(const struct attn_merges *merges, struct attn_symbol *s
     }
     for (size_t i = 0; i + 1 < count; i++)
         wait_for(merges, &heap, symbols, (int32_t)i);
-    while (heap.count > 0) {
+    while (heap.count > 0 && attn_patience_spend(patience, STEPS_A_MERGE)) {
         struct waiting top = heap_pop(&heap);
         int32_t place = (int32_t)(uint32_t)top.order;
         struct attn_symbol *left = &symbols[place];
@@ -147,6 +147,8 @@ size_t attn_merge_scratch_bytes(size_t count) {
     return count <= SHORT_WORD ? 0 : 3 * count * sizeof(struct waiting);
 }
 
-size_t attn_merge_word(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count, void *scratch) {
-    return count <= SHORT_WORD ? merge_short(merges, symbols, count) : merge_long(merges, symbols, count, scratch);
+size_t attn_merge_word(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count, void *scratch,
+                       struct attn_patience *patience) {
+    return count <= SHORT_WORD ? merge_short(merges, symbols, count)
+                               : merge_long(merges, symbols, count, scratch, patience);
 }

@@ -30,14 +30,28 @@ static attn_status push_added(struct attn_run *run, int32_t id) {
     return attn_run_push(run, id, 0, run->piece.length, value);
 }
 
+enum { STEPS_A_PIECE = 128 };
+
 static attn_status tokenize(const struct attn_tokenizer *tokenizer, struct attn_run *run) {
     attn_status status = ATTN_OK;
     for (size_t i = 0; status == ATTN_OK && i < run->pieces.list.count; i++) {
         const struct attn_piece *piece = &run->pieces.list.entries[i];
+        if (!attn_patience_spend(run->patience, STEPS_A_PIECE))
+            return attn_fail(run->error, ATTN_ECANCELLED, "text", "stopped");
         run->piece = attn_pieces_slice(&run->pieces, piece);
         status = piece->added >= 0 ? push_added(run, piece->added)
                                    : tokenizer->model.kind->tokenize(tokenizer->model.data, run);
     }
+    return status;
+}
+
+/* What wrote to a text or was working for long only knows that it cannot go on. */
+static attn_status say_why(const struct attn_run *run, attn_status status) {
+    if (run->patience->is_over)
+        return attn_fail(run->error, ATTN_ECANCELLED, "text", "stopped");
+    if (status == ATTN_ENOMEM && (run->pieces.text.is_full || run->pieces.next.is_full))
+        return attn_fail(run->error, ATTN_ELIMIT, "text", "the text has more than %d bytes when it is normalised",
+                         ATTN_TEXT_LIMIT);
     return status;
 }
 
@@ -63,6 +77,7 @@ static attn_status run_text(const struct attn_tokenizer *tokenizer, struct attn_
         status = attn_pre_tokenizer_apply(&tokenizer->pre_tokenizer, &run->pieces, run->error);
     if (status == ATTN_OK)
         status = tokenize(tokenizer, run);
+    status = say_why(run, status);
     if (status != ATTN_OK && run->error != NULL && strcmp(run->error->field, "text") == 0)
         snprintf(run->error->field, sizeof run->error->field, "%s", field);
     return status;
@@ -221,8 +236,12 @@ attn_status attn_tokenizer_encode(const struct attn_tokenizer *tokenizer, const 
                                   struct attn_encoding *encoding, struct attn_error *error) {
     static const struct attn_encode_options defaults = ATTN_ENCODE_DEFAULTS;
     static const char *const fields[2] = {"text", "text_pair"};
+    if (options == NULL)
+        options = &defaults;
     struct texts texts = {.bytes = {text, pair}, .lengths = {text_length, pair_length}};
-    struct attn_run runs[2] = {{.error = error}, {.error = error}};
+    struct attn_patience patience = {options->is_cancelled, options->cancel_context, ATTN_PATIENCE_STEPS, false};
+    struct attn_run run = {.pieces.matches.patience = &patience, .patience = &patience, .error = error};
+    struct attn_run runs[2] = {run, run};
     struct attn_segments segments = {0};
     attn_status status = ATTN_OK;
     for (size_t i = 0; status == ATTN_OK && i < (pair != NULL ? 2U : 1U); i++) {
@@ -231,7 +250,7 @@ attn_status attn_tokenizer_encode(const struct attn_tokenizer *tokenizer, const 
             add_segment(&segments, &runs[i]);
     }
     if (status == ATTN_OK)
-        status = frame(tokenizer, &texts, options != NULL ? options : &defaults, &segments, encoding, error);
+        status = frame(tokenizer, &texts, options, &segments, encoding, error);
     reset_segments(&segments);
     reset_run(&runs[0]); /* only now: special values of added tokens lie in the runs' texts */
     reset_run(&runs[1]);

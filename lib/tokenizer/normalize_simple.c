@@ -155,7 +155,7 @@ static bool write_replaced(const struct attn_replacement *replace, const struct 
 
 attn_status attn_replace_apply(const void *data, struct attn_normal *normal, struct attn_error *error) {
     const struct attn_replacement *replace = data;
-    struct attn_matches matches = {0};
+    struct attn_matches matches = {.patience = normal->patience};
     attn_status status = attn_pattern_find(&replace->pattern, normal->text.bytes, normal->text.length, &matches, error);
     if (status == ATTN_OK && matches.count > 0) {
         if (write_replaced(replace, &matches, normal))

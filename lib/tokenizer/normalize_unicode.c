@@ -19,9 +19,10 @@ struct mark {
 struct stretch {
     struct mark *marks;
     size_t count, capacity;
+    struct attn_patience *patience;
 };
 
-enum { LONGEST_DECOMPOSITION = 32 };
+enum { LONGEST_DECOMPOSITION = 32, STEPS_A_CHARACTER = 32 };
 
 static bool push(struct stretch *stretch, uint32_t code_point, int32_t change) {
     if (stretch->count == stretch->capacity) {
@@ -97,12 +98,14 @@ static uint32_t join(uint32_t first, const struct mark *second) {
     return count == 1 && !attn_is_later((uint32_t)pair[0]) ? (uint32_t)pair[0] : 0;
 }
 
-/* Joins what can be joined, in place. */
-static void compose(struct stretch *stretch) {
+/* Joins what can be joined, in place. @return false where nobody waits for it any more. */
+static bool compose(struct stretch *stretch) {
     struct mark *marks = stretch->marks, *starter = NULL;
     size_t kept = 0;
     int last_class = -1; /* of the last mark that stayed behind the starter; -1: none did */
     for (size_t i = 0; i < stretch->count; i++) {
+        if (!attn_patience_spend(stretch->patience, STEPS_A_CHARACTER))
+            return false;
         struct mark mark = marks[i];
         bool is_free = last_class < 0 || last_class < mark.class;
         uint32_t joined = starter != NULL && is_free ? join(starter->code_point, &mark) : 0;
@@ -121,6 +124,7 @@ static void compose(struct stretch *stretch) {
         kept++;
     }
     stretch->count = kept;
+    return true;
 }
 
 static bool write(const struct stretch *stretch, struct attn_transform *transform) {
@@ -154,10 +158,10 @@ static bool normalize(struct attn_normal *normal, bool is_compatible, bool is_co
         size_t end = copy_ascii(&transform, &has_memory), size;
         stretch->count = 0;
         for (size_t at = transform.at; has_memory && at < end; at += size)
-            has_memory = decompose(stretch, attn_utf8_read(transform.in.bytes + at, &size), is_compatible);
+            has_memory = decompose(stretch, attn_utf8_read(transform.in.bytes + at, &size), is_compatible) &&
+                         attn_patience_spend(stretch->patience, STEPS_A_CHARACTER);
         reorder(stretch);
-        if (is_composed)
-            compose(stretch);
+        has_memory = has_memory && (!is_composed || compose(stretch));
         has_memory = has_memory && write(stretch, &transform);
         transform.at = end;
     }
@@ -165,7 +169,7 @@ static bool normalize(struct attn_normal *normal, bool is_compatible, bool is_co
 }
 
 static attn_status apply(struct attn_normal *normal, bool is_compatible, bool is_composed, struct attn_error *error) {
-    struct stretch stretch = {0};
+    struct stretch stretch = {.patience = normal->patience};
     bool has_memory = normalize(normal, is_compatible, is_composed, &stretch);
     free(stretch.marks);
     if (!has_memory)

@@ -70,6 +70,7 @@ struct attn_run {
     struct attn_cuts cuts;
     void *scratch; /**< see attn_run_scratch */
     size_t scratch_bytes;
+    struct attn_patience *patience; /**< may be NULL */
     struct attn_error *error;
 };
 
@@ -87,7 +88,7 @@ struct attn_model_kind {
     /** Fills *vocabulary, which is the tokenizer's, and reads the rest as other readers do. */
     attn_status (*read)(struct attn_reader *reader, const json_t *object, struct attn_vocabulary *vocabulary,
                         void **data);
-    /** Cuts run->piece, which is not empty, into tokens. */
+    /** Cuts run->piece, which is not empty, into tokens; may leave off where run->patience is over. */
     attn_status (*tokenize)(const void *data, struct attn_run *run);
 };
 

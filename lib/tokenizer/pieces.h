@@ -28,7 +28,9 @@ struct attn_match {
 struct attn_matches {
     struct attn_match *entries;
     size_t count, capacity;
-    void *match_data; /**< PCRE2's, made by the first regex that needs it */
+    void *match_data; /**< PCRE2's, made by the first regex that needs it; as is the next */
+    void *match_context;
+    struct attn_patience *patience; /**< may be NULL */
 };
 
 /** Start from zeros; free with attn_pieces_reset. */

@@ -13,6 +13,7 @@
 
 /* Clusters of fewer bytes are looked up as a whole. */
 enum { CLUSTER = 6 };
+enum { STEPS_A_BYTE = 8 };
 
 struct writer {
     struct attn_transform transform;
@@ -140,7 +141,8 @@ attn_status attn_precompiled_apply(const void *data, struct attn_normal *normal,
     bool has_memory = true;
     for (size_t at = 0, length; has_memory && at < in->length; at += length) {
         length = cluster_length(in->bytes + at, in->length - at);
-        has_memory = put_cluster(&writer, data, in->bytes + at, length);
+        has_memory = put_cluster(&writer, data, in->bytes + at, length) &&
+                     attn_patience_spend(normal->patience, STEPS_A_BYTE * length);
     }
     if (!has_memory || !flush(&writer))
         return attn_fail(error, ATTN_ENOMEM, "text", "no memory for the normalised text");

@@ -11,16 +11,19 @@
 
 /* Steps that one match may take: text of a megabyte in one match is far below, a hostile pattern stops in a second. */
 enum { MATCH_LIMIT = 20000000, DEPTH_LIMIT = 1000000, HEAP_LIMIT_KIB = 65536, LONGEST_PATTERN = 1 << 14 };
+/*
+ * A match may take steps for all of the text that is left, and the limit is for each place where one may begin. So the
+ * caller is asked before every few places whether it still waits: a pattern that was made to do harm cannot hold it up.
+ */
+enum { PLACES = 32, STEPS_A_SEARCH = 64, BYTES_A_STEP = 16 };
 
 struct attn_regex {
     pcre2_code *code;
-    pcre2_match_context *context; /* limits; read only when matching */
 };
 
 static void release_regex(void *thing) {
     struct attn_regex *regex = thing;
     pcre2_code_free(regex->code);
-    pcre2_match_context_free(regex->context);
 }
 
 static attn_status compile(struct attn_reader *reader, const char *key, struct attn_string source,
@@ -40,7 +43,8 @@ static attn_status compile(struct attn_reader *reader, const char *key, struct a
     pcre2_set_newline(context, PCRE2_NEWLINE_LF);
     (*regex)->code =
         pcre2_compile((PCRE2_SPTR)pattern.bytes, pattern.length,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &number, &offset, context);
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT,
+                      &number, &offset, context);
     pcre2_compile_context_free(context);
     if ((*regex)->code == NULL) {
         char message[160];
@@ -48,12 +52,6 @@ static attn_status compile(struct attn_reader *reader, const char *key, struct a
         return attn_reader_fail(reader, key, "no regular expression that is taken here: %s", message);
     }
     pcre2_jit_compile((*regex)->code, PCRE2_JIT_COMPLETE); /* without it matching is slower, not different */
-    (*regex)->context = pcre2_match_context_create(NULL);
-    if ((*regex)->context == NULL)
-        return attn_reader_no_memory(reader);
-    pcre2_set_match_limit((*regex)->context, MATCH_LIMIT);
-    pcre2_set_depth_limit((*regex)->context, DEPTH_LIMIT);
-    pcre2_set_heap_limit((*regex)->context, HEAP_LIMIT_KIB);
     return ATTN_OK;
 }
 
@@ -114,31 +112,70 @@ static attn_status find_literal(struct attn_string literal, const char *text, si
     return ATTN_OK;
 }
 
-/* One search. @return as pcre2_match; without the compiled code where that runs out of stack. */
-static int search(const struct attn_regex *regex, const char *text, size_t length, size_t from, void *match_data) {
-    int found =
-        pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, match_data, regex->context);
+/* What PCRE2 writes to while it matches: each run has its own. */
+static bool prepare(struct attn_matches *matches) {
+    if (matches->match_data == NULL)
+        matches->match_data = pcre2_match_data_create(1, NULL);
+    if (matches->match_context == NULL) {
+        matches->match_context = pcre2_match_context_create(NULL);
+        if (matches->match_context != NULL) {
+            pcre2_set_match_limit(matches->match_context, MATCH_LIMIT);
+            pcre2_set_depth_limit(matches->match_context, DEPTH_LIMIT);
+            pcre2_set_heap_limit(matches->match_context, HEAP_LIMIT_KIB);
+        }
+    }
+    return matches->match_data != NULL && matches->match_context != NULL;
+}
+
+/* A match that begins within PLACES bytes. @return as pcre2_match; without the compiled code where that runs out of
+   stack. */
+static int match_near(const struct attn_regex *regex, const char *text, size_t length, size_t from,
+                      const struct attn_matches *matches) {
+    pcre2_match_data *data = matches->match_data;
+    pcre2_match_context *context = matches->match_context;
+    pcre2_set_offset_limit(context, length - from < PLACES ? length : from + PLACES - 1);
+    int found = pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, data, context);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-        found = pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match_data,
-                            regex->context);
+        found =
+            pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, context);
     return found;
+}
+
+/* The next match. @return as pcre2_match; PCRE2_ERROR_CALLOUT where the work is to be given up. */
+static int search(const struct attn_regex *regex, const char *text, size_t length, size_t from,
+                  const struct attn_matches *matches) {
+    while (attn_patience_spend(matches->patience, STEPS_A_SEARCH + (length - from) / BYTES_A_STEP)) {
+        int found = match_near(regex, text, length, from, matches);
+        if (found != PCRE2_ERROR_NOMATCH || length - from < PLACES)
+            return found;
+        from += PLACES;
+        while (from < length && ((unsigned char)text[from] & 0xc0) == 0x80)
+            from++;
+    }
+    return PCRE2_ERROR_CALLOUT;
+}
+
+static attn_status fail_search(int found, struct attn_error *error) {
+    if (found == PCRE2_ERROR_NOMEMORY)
+        return no_memory(error);
+    if (found == PCRE2_ERROR_CALLOUT)
+        return attn_fail(error, ATTN_ECANCELLED, "text", "stopped");
+    return attn_fail(error, ATTN_ELIMIT, "text",
+                     "a pattern of the tokenizer takes too many steps for this text (PCRE2 error %d)", found);
 }
 
 static attn_status find_regex(const struct attn_regex *regex, const char *text, size_t length,
                               struct attn_matches *matches, struct attn_error *error) {
-    if (matches->match_data == NULL)
-        matches->match_data = pcre2_match_data_create(1, NULL);
-    if (matches->match_data == NULL)
+    if (!prepare(matches))
         return no_memory(error);
     const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(matches->match_data);
     size_t from = 0, last = SIZE_MAX;
     while (from <= length) {
-        int found = search(regex, text, length, from, matches->match_data);
+        int found = search(regex, text, length, from, matches);
         if (found == PCRE2_ERROR_NOMATCH)
             return ATTN_OK;
         if (found < 0)
-            return attn_fail(error, found == PCRE2_ERROR_NOMEMORY ? ATTN_ENOMEM : ATTN_ELIMIT, "text",
-                             "a pattern of the tokenizer takes too many steps for this text (PCRE2 error %d)", found);
+            return fail_search(found, error);
         size_t begin = ends[0], end = ends[1];
         from = end > begin ? end : end < length ? end + attn_utf8_size(text[end]) : length + 1;
         if (end == begin && end == last) /* no empty match right behind another match */
@@ -160,6 +197,7 @@ attn_status attn_pattern_find(const void *data, const char *text, size_t length,
 
 void attn_matches_reset(struct attn_matches *matches) {
     pcre2_match_data_free(matches->match_data);
+    pcre2_match_context_free(matches->match_context);
     free(matches->entries);
     *matches = (struct attn_matches){0};
 }

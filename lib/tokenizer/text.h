@@ -5,6 +5,8 @@
 #ifndef LIB_TOKENIZER_TEXT_H
 #define LIB_TOKENIZER_TEXT_H
 
+#include "lib/tokenizer/patience.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +32,7 @@ struct attn_text {
     char *bytes;
     struct attn_origin *origins;
     size_t length, capacity;
+    bool is_full; /**< more than ATTN_TEXT_LIMIT was to be written */
 };
 
 void attn_text_reset(struct attn_text *text);
@@ -46,7 +49,8 @@ bool attn_text_append_bytes(struct attn_text *text, const char *bytes, size_t le
  */
 struct attn_normal {
     struct attn_text text, next;
-    uint32_t first; /**< as attn_slice.first */
+    uint32_t first;                 /**< as attn_slice.first */
+    struct attn_patience *patience; /**< may be NULL */
 };
 
 /** `next` becomes `text`, and `next` is emptied. */

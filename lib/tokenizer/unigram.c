@@ -32,6 +32,7 @@ struct node {
     int32_t id;
 };
 static const uint32_t none = UINT32_MAX;
+enum { STEPS_A_BYTE = 16 }; /* to look for tokens */
 
 /*
  * A number as the tokenizers package reads it from JSON: the digits as a whole number, rounded, then divided by a power
@@ -151,7 +152,8 @@ static void improve(struct node *node, double score, size_t begin, int32_t id) {
 }
 
 /* All tokens that begin at one place. @return whether the character there is known, or may be unknown. */
-static bool extend(const struct unigram *unigram, const struct attn_slice *piece, struct node *nodes, size_t begin) {
+static bool extend(const struct unigram *unigram, const struct attn_slice *piece, struct node *nodes, size_t begin,
+                   struct attn_patience *patience) {
     const char *text = piece->bytes + begin;
     size_t character = attn_utf8_size(*text);
     bool has_character = false;
@@ -162,6 +164,8 @@ static bool extend(const struct unigram *unigram, const struct attn_slice *piece
         improve(&nodes[begin + length], unigram->scores[token->id] + nodes[begin].score, begin, token->id);
         has_character |= length == character;
     }
+    if (!attn_patience_spend(patience, STEPS_A_BYTE * search.depth))
+        return false;
     if (has_character)
         return true;
     if (unigram->unknown < 0)
@@ -171,11 +175,12 @@ static bool extend(const struct unigram *unigram, const struct attn_slice *piece
 }
 
 /* Finds the best way; nodes[begin].end tells it from the start. */
-static bool find_best(const struct unigram *unigram, const struct attn_slice *piece, struct node *nodes) {
+static bool find_best(const struct unigram *unigram, const struct attn_slice *piece, struct node *nodes,
+                      struct attn_patience *patience) {
     for (size_t i = 0; i <= piece->length; i++)
         nodes[i] = (struct node){.begin = none};
     for (size_t begin = 0; begin < piece->length; begin += attn_utf8_size(piece->bytes[begin])) {
-        if (!extend(unigram, piece, nodes, begin))
+        if (!extend(unigram, piece, nodes, begin, patience))
             return false;
     }
     for (size_t end = piece->length; end > 0; end = nodes[end].begin)
@@ -223,7 +228,7 @@ attn_status attn_unigram_tokenize(const void *data, struct attn_run *run) {
         nodes = attn_run_scratch(run, (run->piece.length + 1) * sizeof *nodes);
     if (nodes == NULL)
         return attn_fail(run->error, ATTN_ENOMEM, "text", "no memory for the tokens of the text");
-    if (!find_best(unigram, &run->piece, nodes))
+    if (!find_best(unigram, &run->piece, nodes, run->patience))
         return attn_fail(run->error, ATTN_EFORMAT, "text",
                          "a character is not in the vocabulary, and the tokenizer has no unknown token");
     return push_best(unigram, run, nodes);

@@ -95,7 +95,7 @@ attn_status attn_wordpiece_tokenize(const void *data, struct attn_run *run) {
     uint32_t *hashes = attn_run_scratch(run, (wordpiece->vocabulary->longest + 1) * sizeof *hashes);
     if (hashes == NULL)
         return attn_fail(run->error, ATTN_ENOMEM, "text", "no memory for the tokens");
-    while (at < piece->length) {
+    while (at < piece->length && attn_patience_spend(run->patience, piece->length - at)) {
         int32_t id = -1;
         size_t length = longest_token(wordpiece, piece, at, hashes, &id);
         attn_status status = ATTN_OK;

@@ -51,9 +51,9 @@ static void load_awaited(struct registry *registry, struct loaded *placeholder) 
     publish_in_place(registry, placeholder, loaded);
 }
 
-static void open_tokenizer(struct loaded *loaded) {
+void registry_open_tokenizer(const struct model *model) {
     struct problem ignored; /* kept in the model */
-    loaded_open_tokenizer(loaded, &ignored);
+    loaded_open_tokenizer((struct loaded *)model, &ignored);
 }
 
 /* What need not be there for a model to be ready: tokenizers first, then hashes, which read whole files. */
@@ -61,7 +61,7 @@ static void complete_all(struct registry *registry) {
     const struct model **models;
     size_t count = registry_list(registry, &models);
     for (size_t i = 0; i < count && !atomic_load(&registry->stops); i++)
-        open_tokenizer((struct loaded *)models[i]);
+        registry_open_tokenizer(models[i]);
     for (size_t i = 0; i < count; i++) {
         if (!atomic_load(&registry->stops))
             loaded_hash((struct loaded *)models[i], &registry->stops);
@@ -295,7 +295,6 @@ const struct model *registry_acquire(struct registry *registry, const char *id, 
     }
     if (registry_model_is_broken(&found->model))
         return &retire_broken(registry, found)->model;
-    open_tokenizer(found);
     return &found->model;
 }
 

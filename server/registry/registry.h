@@ -31,8 +31,8 @@ struct model {
     struct attn_layer layer;                /**< of kind "attention" */
     const struct attn_safetensors *file;    /**< likewise; of a state dict too */
     const struct attn_model *transformer;   /**< of kind "transformer"; else NULL */
-    const struct attn_tokenizer *tokenizer; /**< of a transformer that has one; else NULL; of acquired models only, as
-                                                 the next */
+    const struct attn_tokenizer *tokenizer; /**< of a transformer that has one; else NULL; to be read after
+                                                 registry_open_tokenizer only, as the next */
     const char *tokenizer_reason; /**< why a transformer's tokenizer could not be used; NULL where it could, or there is
                                        none */
 };
@@ -63,11 +63,16 @@ bool registry_is_settled(struct registry *registry, size_t *failed_count);
 bool registry_id_check(const char *id, const char *pointer, struct problem *problem);
 
 /**
- * @return the model, to be released, whatever its status; NULL with PROBLEM_MODEL_NOT_FOUND. The first call for a whole
- *         model may have to wait for its tokenizer, which is opened behind readiness.
+ * @return the model, to be released, whatever its status; NULL with PROBLEM_MODEL_NOT_FOUND. It never waits: for a
+ *         whole model's tokenizer, call registry_open_tokenizer.
  */
 const struct model *registry_acquire(struct registry *registry, const char *id, struct problem *problem);
 void registry_release(struct registry *registry, const struct model *model);
+/**
+ * Makes sure that a model's tokenizer is there, or why not. It is opened behind readiness, so that this may have to
+ * wait for a second: nothing for an event thread.
+ */
+void registry_open_tokenizer(const struct model *model);
 /** @return how many, with *models a malloc'ed array of acquired models sorted by id, each to be released. */
 size_t registry_list(struct registry *registry, const struct model ***models);
 

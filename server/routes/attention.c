@@ -137,24 +137,6 @@ static bool is_transformer(const struct attention *attention) {
 }
 
 /** Request to plan. */
-static bool make_plan(struct exchange *exchange, struct attention *attention) {
-    uint64_t started = clock_ns();
-    attention->plan = attention_request_plan(&attention->request, &exchange->execution, &exchange->problem);
-    /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
-    document_reset(&attention->request.document);
-    exchange->timings.decode_ms += clock_ms_since(started);
-    return attention->plan != NULL && check_single(exchange, attention);
-}
-
-static bool rest_is_small(const struct attention *attention) {
-    struct attn_plan_cost cost = attn_plan_cost(attention->plan);
-    struct attention_work work = {.flops = cost.flops,
-                                  .exponentials = cost.exponentials,
-                                  .answer_numbers = cost.result_elements,
-                                  .answer_is_binary = attention->media != MEDIA_JSON};
-    return attention_cost_is_small(&work);
-}
-
 /** The computation was told to stop: says by whom. */
 static void problem_from_stop(struct exchange *exchange) {
     switch (atomic_load(&exchange->job.stop)) {
@@ -167,6 +149,27 @@ static void problem_from_stop(struct exchange *exchange) {
     default:
         problem_set(&exchange->problem, PROBLEM_DEADLINE, NULL, "the deadline passed before the answer was computed");
     }
+}
+
+static bool make_plan(struct exchange *exchange, struct attention *attention) {
+    uint64_t started = clock_ns();
+    attention->plan = attention_request_plan(&attention->request, &exchange->execution, &exchange->problem);
+    /* nothing looks at JSON again, and freeing much of it at the end would hold up the event thread */
+    document_reset(&attention->request.document);
+    exchange->timings.decode_ms += clock_ms_since(started);
+    if (exchange->problem.id == PROBLEM_DEADLINE) {
+        problem_from_stop(exchange);
+    }
+    return attention->plan != NULL && check_single(exchange, attention);
+}
+
+static bool rest_is_small(const struct attention *attention) {
+    struct attn_plan_cost cost = attn_plan_cost(attention->plan);
+    struct attention_work work = {.flops = cost.flops,
+                                  .exponentials = cost.exponentials,
+                                  .answer_numbers = cost.result_elements,
+                                  .answer_is_binary = attention->media != MEDIA_JSON};
+    return attention_cost_is_small(&work);
 }
 
 static bool model_went_bad(const struct attention_request *request) {

@@ -210,6 +210,7 @@ static struct attn_plan *plan_transformer(struct attention_request *request, con
                                                .execution = execution};
     struct attn_plan *plan = NULL;
     struct attn_error error = {0};
+    registry_open_tokenizer(request->model);
     if (!attention_encode_texts(transformer, &place, problem)) {
         return NULL;
     }

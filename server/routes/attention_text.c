@@ -127,6 +127,10 @@ static bool encode_item(struct encoder_state *state, size_t item, struct attenti
     options.truncation = transformer->truncation;
     options.max_length = transformer->truncation ? state->limit : 0;
     options.offset_unit = transformer->offset_unit;
+    if (state->place->execution != NULL) {
+        options.is_cancelled = state->place->execution->is_cancelled;
+        options.cancel_context = state->place->execution->cancel_context;
+    }
     if (!arena_charge(state->place->arena, charge)) {
         return out_of_memory(problem);
     }

@@ -188,7 +188,65 @@ START_TEST(normalisers_that_blow_a_text_up_come_to_an_end) {
         must_open("{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[" BLOW "," BLOW "," BLOW "]}," WORDS "}");
     struct attn_encoding encoding = {0};
     struct attn_encode_options options = ATTN_ENCODE_DEFAULTS;
-    ck_assert_int_eq(encode(tokenizer, "aa", NULL, options, &encoding, NULL), ATTN_ENOMEM);
+    ck_assert_int_eq(encode(tokenizer, "aa", NULL, options, &encoding, NULL), ATTN_ELIMIT);
+    attn_tokenizer_close(tokenizer);
+}
+END_TEST
+
+#define LONG_A FIVE(FIVE(FIVE(FIVE("a"))))
+/* Tokenizers with which a long text takes long, or would take for ever. */
+static const char *const slow[] = {
+    SPLIT("a*b"),
+    SPLIT("a(?=.*b)|a"),
+    "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a*b\"},\"content\":\"\"}," WORDS "}",
+    "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"?\":0,\"a\":1,\"##a\":2,\"" LONG_A "b\":3},\"unk_token\":\"?\","
+    "\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":99999999}}",
+    "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"" LONG_A "\",-2]],\"unk_id\":0}}",
+    BPE("{\"a\":0,\"aa\":1}", "[\"a a\"]", ""),
+    "{\"normalizer\":{\"type\":\"NFC\"}," WORDS "}",
+};
+
+static bool count_questions(void *context) {
+    size_t *questions = context;
+    return ++*questions == 2;
+}
+
+START_TEST(long_work_ends_when_nobody_waits_for_it) {
+    static const char accent[] = "e\xcc\x81";
+    struct attn_tokenizer *tokenizer = must_open(slow[_i]);
+    struct attn_encoding encoding = {0};
+    struct attn_error error = {0};
+    size_t length = (size_t)1 << 20, questions = 0;
+    char *text = malloc(length + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'a', length);
+    for (size_t i = 0; strstr(slow[_i], "NFC") != NULL && i + 3 <= length; i += 3)
+        memcpy(text + i, accent, 3);
+    text[length] = '\0';
+    struct attn_encode_options options = ATTN_ENCODE_DEFAULTS;
+    options.is_cancelled = count_questions;
+    options.cancel_context = &questions;
+    ck_assert_int_eq(encode(tokenizer, text, NULL, options, &encoding, &error), ATTN_ECANCELLED);
+    ck_assert_str_eq(error.field, "text");
+    ck_assert_uint_eq(questions, 2); /* a yes is taken at once */
+    free(text);
+    attn_tokenizer_close(tokenizer);
+}
+END_TEST
+
+START_TEST(blanks_behind_tokens_are_looked_at_once) {
+    struct attn_tokenizer *tokenizer = must_open(
+        "{\"added_tokens\":[{\"id\":9,\"content\":\" \",\"single_word\":false,\"lstrip\":false,\"rstrip\":true,"
+        "\"normalized\":false,\"special\":true}]," WORDS "}");
+    struct attn_encoding encoding = {0};
+    size_t length = (size_t)1 << 20;
+    char *text = malloc(length + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, ' ', length);
+    text[length] = '\0';
+    ck_assert_int_eq(encode(tokenizer, text, NULL, (struct attn_encode_options)ATTN_ENCODE_DEFAULTS, &encoding, NULL),
+                     ATTN_ELIMIT); /* each token takes all that follow along, as in the package */
+    free(text);
     attn_tokenizer_close(tokenizer);
 }
 END_TEST
@@ -229,6 +287,8 @@ int main(void) {
     tcase_add_test(cases, places_are_told_in_code_points_or_utf16_units);
     tcase_add_test(cases, a_pattern_that_takes_too_many_steps_is_told);
     tcase_add_test(cases, normalisers_that_blow_a_text_up_come_to_an_end);
+    tcase_add_loop_test(cases, long_work_ends_when_nobody_waits_for_it, 0, (int)(sizeof slow / sizeof *slow));
+    tcase_add_test(cases, blanks_behind_tokens_are_looked_at_once);
     tcase_add_test(cases, tokens_are_asked_for_by_id_and_by_text);
     suite_add_tcase(suite, cases);
     return run_suite(suite);

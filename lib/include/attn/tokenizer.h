@@ -47,6 +47,9 @@ struct attn_encode_options {
     size_t max_length;            /**< 0: any; else too many tokens are cut away, or ATTN_ELIMIT without `truncation` */
     bool truncation;              /**< cut at max_length, special tokens counted, a token of the longest part first */
     attn_offset_unit offset_unit; /**< default code points */
+    /** Asked now and then; true ends the work with ATTN_ECANCELLED. May be NULL. */
+    bool (*is_cancelled)(void *cancel_context);
+    void *cancel_context; /**< handed to is_cancelled */
 };
 
 /** With special tokens, of any length, offsets in code points. */
@@ -78,9 +81,12 @@ ATTN_API void attn_tokenizer_close(struct attn_tokenizer *tokenizer);
  * @param options   NULL is ATTN_ENCODE_DEFAULTS
  * @param encoding  receives the tokens, to be freed by attn_encoding_reset; untouched on failure
  * @return ATTN_OK; ATTN_EFORMAT for bytes that are no UTF-8, with error->offset; ATTN_ELIMIT for more than max_length
- *         tokens, for a text of more than 8 MiB, and for one with which a pattern of the tokenizer takes too many
- *         steps; ATTN_ERANGE where max_length leaves no room for the special tokens; ATTN_ENOMEM; error->field is
- *         "text" or "text_pair". Time grows as n log n with the text at most. Thread safe.
+ *         tokens, for a text of more than 8 MiB, or 32 MiB once it is normalised, and for one with which a match of
+ *         a pattern of the tokenizer takes too many steps; ATTN_ERANGE where max_length leaves no room for the
+ *         special tokens; ATTN_ECANCELLED; ATTN_ENOMEM; error->field is "text" or "text_pair". With tokenizers that
+ *         are in use, time grows as n log n with the text at most: seconds for 8 MiB. One that was made to do harm,
+ *         with a pattern or tokens of its own, can make it grow with the square: is_cancelled ends that too, within
+ *         a second or two. Thread safe.
  */
 ATTN_API attn_status attn_tokenizer_encode(const struct attn_tokenizer *tokenizer, const char *text, size_t text_length,
                                            const char *pair, size_t pair_length,
