@@ -77,7 +77,7 @@ static void fill_value_norms(const struct attn_attending *a) {
 /* For each head its values through its columns of out_weight, and their norms: ||v_j W_O^h||. */
 static attn_status fill_output_norms(const struct attn_attending *a) {
     const struct attn_plan_sizes *s = a->sizes;
-    size_t bytes = attn_dtype_bytes(a->dtype), width = s->output_width;
+    size_t bytes = attn_dtype_bytes(a->dtype), width = s->out_projected;
     char *norms = a->buffers[ATTN_BUFFER_OUTPUT_NORMS];
     const struct attn_view none = {0};
     if (norms == NULL)

@@ -23,7 +23,7 @@ struct attn_attending {
     const struct attn_plan_sizes *sizes;
     struct attn_view query, key, value; /**< (N, H, L, D), (N, Hkv, columns, D), (N, Hkv, columns, Dv) */
     struct attn_view output;            /**< (N, H, L, Dv); data NULL: not wanted */
-    struct attn_view out_weight;        /**< (output_width, H*Dv) for output_norm, last stride 1 */
+    struct attn_view out_weight;        /**< (out_projected, H*Dv) for output_norm, last stride 1 */
     const struct attn_sdpa_options *options;
     bool clears_padding;                      /**< of internals, by query_mask and the keys' masks */
     const int64_t *query_tokens, *key_tokens; /**< NULL: there are none */

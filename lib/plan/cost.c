@@ -17,7 +17,7 @@ static void add_collect_cost(struct attn_plan *plan, const struct attn_collect *
     if (attn_has(collect->forms, ATTN_FORM_PCA))
         plan->cost.flops += cells * (heads + 2 * (double)collect->components) + 9 * (double)s->batch * pow(heads, 3);
     if (attn_has(collect->forms, ATTN_FORM_OUTPUT_NORM))
-        plan->cost.flops += 2 * rows * (double)(s->heads * s->value_dim) * (double)s->output_width;
+        plan->cost.flops += 2 * rows * (double)(s->heads * s->value_dim) * (double)s->out_projected;
 }
 
 static void add_cost_across_layers(struct attn_plan *plan, const struct attn_wishes *wishes,

@@ -239,6 +239,7 @@ attn_status attn_plan_take_inputs(struct attn_plan *plan, const struct attn_inpu
     sizes->output_width = sizes->heads * sizes->value_dim;
     if (plan->has_layer && plan->layer.out_weight.data != NULL)
         sizes->output_width = plan->layer.output_width;
+    sizes->out_projected = sizes->output_width;
     plan->inputs.options.past_length = sizes->past_length;
     plan->inputs.options.unmasked_tail = sizes->tail;
     return ATTN_OK;

@@ -147,7 +147,8 @@ static void take_sizes(struct attn_plan *plan) {
                                                             .columns = own->key_length,
                                                             .head_dim = own->head_dim,
                                                             .value_dim = own->value_dim,
-                                                            .output_width = own->width};
+                                                            .output_width = own->width,
+                                                            .out_projected = own->hidden};
     }
     const bool has_main = facts->stacks[facts->main_stack].layers > 0; /* or a decoder that is not run */
     const struct attn_stack_sizes *main_stack = &facts->stacks[has_main ? facts->main_stack : ATTN_STACK_ENCODER];
@@ -322,7 +323,7 @@ static attn_status reserve_for_stack(struct attn_plan *plan, attn_stack stack, s
     const struct attn_buffer_wish own[] = {
         {ATTN_BUFFER_VALUE_NORMS, has_value_norms, "weights", element, {s->batch, s->heads, s->columns}},
         {ATTN_BUFFER_OUTPUT_NORMS, has_norms, "weights", element, {s->batch, s->heads, s->columns}},
-        {ATTN_BUFFER_PROJECTED_VALUES, has_norms, "weights", element, {s->batch, s->columns, s->output_width}},
+        {ATTN_BUFFER_PROJECTED_VALUES, has_norms, "weights", element, {s->batch, s->columns, s->out_projected}},
         {ATTN_BUFFER_OFFSETS, collect->analyses != 0, "analyses", sizeof(long long), {s->batch, 1, 1}},
         {ATTN_BUFFER_KEY_EXISTS, pads, "attention_mask", 1, {s->batch, s->key_length, 1}},
         {ATTN_BUFFER_QUERY_EXISTS, pads, "attention_mask", 1, {s->batch, s->query_length, 1}},
@@ -331,7 +332,7 @@ static attn_status reserve_for_stack(struct attn_plan *plan, attn_stack stack, s
     };
     /* The model's own, which no request makes larger. */
     const struct attn_buffer_wish weight = {
-        ATTN_BUFFER_OUT_WEIGHT, has_norms, "weights", element, {s->output_width, s->heads * s->value_dim, 1}};
+        ATTN_BUFFER_OUT_WEIGHT, has_norms, "weights", element, {s->out_projected, s->heads * s->value_dim, 1}};
     attn_status status = attn_plan_reserve(plan, own, sizeof own / sizeof *own, max_elements, error);
     return status == ATTN_OK ? attn_plan_reserve(plan, &weight, 1, 0, error) : status;
 }

@@ -67,13 +67,18 @@ static void take_tokens(const struct model_run *run, attn_stack stack, struct at
                                         run->buffers[ATTN_BUFFER_KEY_TOKENS]);
 }
 
+/* Mapped files need not be aligned. */
+static bool is_aligned(const struct attn_view *view) {
+    return (uintptr_t)view->data % attn_dtype_bytes(view->dtype) == 0;
+}
+
 /* The output projection in the run's dtype with contiguous columns: as it is, or converted. */
 static attn_status take_out_weight(const struct model_run *run, const struct attn_view *weight,
                                    struct attn_attending *attending, struct attn_error *error) {
     void *buffer = run->buffers[ATTN_BUFFER_OUT_WEIGHT];
     attending->out_weight = *weight;
     if (buffer == NULL || weight->data == NULL ||
-        (weight->dtype == attending->dtype && (weight->stride[1] == 1 || weight->shape[1] == 1)))
+        (weight->dtype == attending->dtype && is_aligned(weight) && (weight->stride[1] == 1 || weight->shape[1] == 1)))
         return ATTN_OK;
     attending->out_weight = attn_view_contiguous(buffer, attending->dtype, 2, weight->shape);
     return attn_view_convert(weight, &attending->out_weight, error);

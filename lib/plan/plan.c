@@ -92,7 +92,7 @@ static attn_status reserve_buffers(struct attn_plan *plan, size_t max_elements, 
         {ATTN_BUFFER_LOGSUMEXP, has_logsumexp, "query", element, {s->batch, s->heads, s->query_length}},
         {ATTN_BUFFER_VALUE_NORMS, has_value_norms, "weights", element, {s->batch, s->heads, s->columns}},
         {ATTN_BUFFER_OUTPUT_NORMS, has_norms, "weights", element, {s->batch, s->heads, s->columns}},
-        {ATTN_BUFFER_PROJECTED_VALUES, has_norms, "weights", element, {s->batch, s->columns, s->output_width}},
+        {ATTN_BUFFER_PROJECTED_VALUES, has_norms, "weights", element, {s->batch, s->columns, s->out_projected}},
         {ATTN_BUFFER_OFFSETS, has_analyses, "query", sizeof(long long), {s->batch, 1, 1}},
         {ATTN_BUFFER_KEY_EXISTS, has_analyses && has_padding, "key", 1, {s->batch, s->key_length, 1}},
     };

@@ -18,14 +18,14 @@ enum attn_plan_buffer {
     ATTN_BUFFER_LOGSUMEXP,        /**< (N, H, L), to find rows that attend to nothing */
     ATTN_BUFFER_VALUE_NORMS,      /**< (N, H, columns) */
     ATTN_BUFFER_OUTPUT_NORMS,     /**< (N, H, columns) */
-    ATTN_BUFFER_PROJECTED_VALUES, /**< (N, columns, output width): one head's values by its part of out_weight */
+    ATTN_BUFFER_PROJECTED_VALUES, /**< (N, columns, out_projected): one head's values by its part of out_weight */
     ATTN_BUFFER_OFFSETS,          /**< (N) long long */
     ATTN_BUFFER_KEY_EXISTS,       /**< (N, T) bytes */
     ATTN_BUFFER_QUERY_EXISTS,     /**< (N, L) bytes, by query_mask */
     ATTN_BUFFER_ROW_EXISTS,       /**< (N, L) bytes, of a stack's queries */
     ATTN_BUFFER_QUERY_TOKENS,     /**< (N, L) int64 */
     ATTN_BUFFER_KEY_TOKENS,       /**< (N, T) int64, those of padding none that a query has */
-    ATTN_BUFFER_OUT_WEIGHT,       /**< (E, H*Dv), a model's output projection in the dtype of the run */
+    ATTN_BUFFER_OUT_WEIGHT,       /**< (out_projected, H*Dv), a model's output projection in the dtype of the run */
     ATTN_BUFFER_HIDDEN,           /**< (N, L, E), the last hidden state where only its pooling is handed out */
     ATTN_BUFFER_COUNT
 };
@@ -35,7 +35,8 @@ struct attn_plan_sizes {
     size_t query_length, new_length, past_length, key_length; /**< L, S, P, T */
     size_t tail, columns;                                     /**< behind the T keys; T + tail */
     size_t head_dim, value_dim;
-    size_t output_width; /**< of `output` at rank 2 and 3 */
+    size_t output_width;  /**< of `output` at rank 2 and 3 */
+    size_t out_projected; /**< rows of the output projection, where there is one: output_width but in some models */
 };
 
 /** What is collected from one attention, from weights computed elsewhere, or from one stack of a model's layers. */

@@ -230,6 +230,7 @@ static void state_sizes(const struct attn_run *run, struct attn_forward_facts *f
             .query_length = stacks[i]->length,
             .key_length = stacks[i]->length,
             .width = stack->output_width,
+            .hidden = stack->hidden,
             .has_out_weight = layer->attention.out != NULL,
         };
         facts->padding[stack->kind] = stacks[i]->mask;

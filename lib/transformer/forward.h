@@ -19,7 +19,7 @@ struct attn_site {
     const struct attn_sdpa_options *options; /**< masks, scale, windows, biases, sinks; padding by query_mask and
                                                   key_padding_mask */
     struct attn_view output;                 /**< (N, H, L, Dv): to be written; data NULL where nothing reads it */
-    struct attn_view out_weight; /**< (E, H*Dv), any floating dtype, any strides; data NULL where there is none */
+    struct attn_view out_weight; /**< (hidden, H*Dv), any floating dtype, any strides; data NULL where there is none */
 };
 
 /** Computes one attention. @return ATTN_OK, or a failure that ends the run. */
@@ -48,7 +48,8 @@ struct attn_stack_sizes {
     size_t layers; /**< that the model has in it, run or not */
     size_t heads, kv_heads, head_dim, value_dim;
     size_t query_length, key_length;
-    size_t width; /**< E: of the hidden state */
+    size_t width;  /**< E: of the last hidden state */
+    size_t hidden; /**< of the layers' hidden states, and what out_weight makes; another one in OPT-350M */
     bool has_out_weight;
 };
 

@@ -85,6 +85,7 @@ static void fake_put_stack(struct attn_forward_facts *facts, attn_stack stack, s
                                                      .query_length = queries,
                                                      .key_length = keys,
                                                      .width = FAKE_WIDTH,
+                                                     .hidden = FAKE_WIDTH,
                                                      .has_out_weight = true};
 }
 
