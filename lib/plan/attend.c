@@ -3,6 +3,7 @@
 #include "lib/aggregate/loops.h"
 #include "lib/attention/projection.h"
 #include "lib/tensor/error.h"
+#include "lib/tensor/shape.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -227,14 +228,74 @@ static struct attn_view per_head_view(const struct attn_attending *a) {
     return (struct attn_view){0};
 }
 
+/* Heads begin .. end-1, a multiple of those that share a key head, or within one key head. */
+struct heads {
+    size_t begin, end;
+};
+
+/* The heads that are computed: between the first and the last that is collected where nobody reads the others. */
+static struct heads find_heads(const struct attn_attending *a) {
+    const size_t all = a->sizes->heads, group = all / a->sizes->kv_heads;
+    struct heads heads = {all, 0};
+    for (size_t i = 0; i < a->collecting_count; i++) {
+        const struct attn_collect *collect = a->collecting[i].collect;
+        heads.begin = collect->first_head < heads.begin ? collect->first_head : heads.begin;
+        heads.end = collect->last_head + 1 > heads.end ? collect->last_head + 1 : heads.end;
+    }
+    const bool reads_rows = a->buffers[ATTN_BUFFER_LOGSUMEXP] != NULL ||
+                            a->internals[ATTN_INTERNAL_LOGSUMEXP] != NULL ||
+                            a->internals[ATTN_INTERNAL_MAX_SCORE] != NULL;
+    const bool joins_batch = a->options->attn_mask.rank == 3; /* maybe (N*H, L, T), of which heads are no part */
+    if (a->output.data != NULL || reads_rows || joins_batch || heads.begin >= heads.end)
+        return (struct heads){0, all};
+    if (heads.begin / group != (heads.end - 1) / group) {
+        heads.begin = heads.begin / group * group;
+        heads.end = (heads.end - 1) / group * group + group;
+    }
+    return heads;
+}
+
+/* The part of a view that is of these heads, where it has an axis of them. */
+static void keep_heads(struct attn_view *view, int axis, struct heads heads) {
+    if (view->data != NULL && view->rank > axis && view->shape[axis] > 1)
+        *view = attn_view_part(view, axis, heads.begin, heads.end - heads.begin);
+}
+
+static struct attn_sdpa_options options_of(const struct attn_attending *a, struct heads heads) {
+    struct attn_sdpa_options options = *a->options;
+    if (options.attn_mask.rank == 4)
+        keep_heads(&options.attn_mask, 1, heads);
+    keep_heads(&options.sinks, 0, heads);
+    keep_heads(&options.alibi_slopes, 0, heads);
+    return options;
+}
+
+/* One attn_sdpa with those who look at its blocks. */
+struct computation {
+    struct attn_attending *attending;
+    struct heads heads;
+};
+
 static void consume_for_all(void *context, const struct attn_block *block) {
-    const struct attn_attending *a = context;
+    const struct computation *of = context;
+    struct attn_attending *a = of->attending;
+    struct attn_block own = *block;
+    own.head += of->heads.begin;
     for (size_t i = 0; i < a->collecting_count; i++)
         if (attn_plan_needs_blocks(a->collecting[i].collect))
-            attn_collector_consume(&a->collecting[i].collector, block);
+            attn_collector_consume(&a->collecting[i].collector, &own);
 }
 
 static attn_status compute(struct attn_attending *a, struct attn_error *error) {
+    struct computation computation = {a, find_heads(a)};
+    const struct heads heads = computation.heads;
+    const size_t group = a->sizes->heads / a->sizes->kv_heads;
+    const struct heads kv_heads = {heads.begin / group, (heads.end - 1) / group + 1};
+    const struct attn_sdpa_options options = options_of(a, heads);
+    struct attn_view query = a->query, key = a->key, value = a->value;
+    keep_heads(&query, 1, heads);
+    keep_heads(&key, 1, kv_heads);
+    keep_heads(&value, 1, kv_heads);
     struct attn_sdpa_result wanted = {.output = a->output,
                                       .weights = per_head_view(a),
                                       .logsumexp =
@@ -242,8 +303,8 @@ static attn_status compute(struct attn_attending *a, struct attn_error *error) {
                                       .max_score = per_row_view(a, ATTN_INTERNAL_MAX_SCORE, NULL)};
     for (size_t i = 0; i < a->collecting_count; i++)
         if (attn_plan_needs_blocks(a->collecting[i].collect))
-            wanted.sinks[a->collecting[i].collect->stage] = (struct attn_block_sink){consume_for_all, a};
-    return attn_sdpa(&a->query, &a->key, &a->value, a->options, &wanted, a->execution, error);
+            wanted.sinks[a->collecting[i].collect->stage] = (struct attn_block_sink){consume_for_all, &computation};
+    return attn_sdpa(&query, &key, &value, &options, &wanted, a->execution, error);
 }
 
 /* Sets rows (axis 2) of (N, heads, rows, width), contiguous, to 0 where `exists` (N, rows) is. */
