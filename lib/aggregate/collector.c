@@ -128,18 +128,21 @@ static size_t held_bytes(const struct attn_collect *collect) {
     return bytes + (attn_has(collect->forms, ATTN_FORM_CONCAT) ? collect->chosen_count * row : 0);
 }
 
-void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size_t *bytes_per_lane) {
-    size_t element = attn_dtype_bytes(collect->dtype), fused = 0, cells = 0;
+void attn_collect_memory(const struct attn_collect *collect, size_t layer_count, size_t *bytes,
+                         size_t *bytes_per_lane) {
+    size_t element = attn_dtype_bytes(collect->dtype), fused = 0, layers = 0, cells = 0;
     *bytes_per_lane = held_bytes(collect) + (collect->analyses != 0 ? attn_analyses_bytes(collect) : 0);
-    if ((collect->forms & ACROSS_LAYERS) != 0 && fused_elements(collect, &fused))
-        fused *= element + 2 * sizeof(double);
+    if ((collect->forms & ACROSS_LAYERS) != 0 && fused_elements(collect, &fused) &&
+        attn_layers_bytes(collect, layer_count, &layers))
+        fused *= element;
     if (attn_has(collect->forms, ATTN_FORM_FLOW)) /* a lane's graph: two numbers and two notes an edge, and its sets */
-        *bytes_per_lane += collect->query_length * collect->columns * (2 * sizeof(double) + sizeof(size_t) + 2);
+        *bytes_per_lane +=
+            layer_count * collect->query_length * collect->columns * (2 * sizeof(double) + sizeof(size_t) + 2);
     if (attn_has(collect->forms, ATTN_FORM_PCA) && cell_elements(collect, &cells))
         cells = cells * element +
                 (collect->chosen_count * (collect->columns + collect->chosen_count + 36) + collect->columns) *
                     sizeof(double);
-    *bytes = fused + cells;
+    *bytes = fused + layers + cells;
 }
 
 void attn_collector_fail(struct attn_collector *collector, attn_status status) {
@@ -283,7 +286,7 @@ static attn_status finish_across_layers(struct attn_collector *collector, const 
     struct attn_layers layers;
     attn_status status = attn_layers_init(&layers, 1, collect);
     if (status == ATTN_OK) {
-        attn_layers_put(&layers, 0, collector->fused);
+        attn_layers_put(&layers, 0, collector->fused, execution);
         status = attn_layers_finish(&layers, collector->forms[ATTN_FORM_ROLLOUT], collector->forms[ATTN_FORM_FLOW],
                                     execution, error);
     }

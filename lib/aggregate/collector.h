@@ -44,8 +44,11 @@ size_t attn_collect_specs(const struct attn_collect *collect, struct attn_tensor
 /** Elements that a collection holds beside its results, the largest single tensor. @return false on overflow. */
 bool attn_collect_held(const struct attn_collect *collect, size_t *elements);
 
-/** Bytes of the collector's own memory, all and for each lane, to be planned for. */
-void attn_collect_memory(const struct attn_collect *collect, size_t *bytes, size_t *bytes_per_lane);
+/**
+ * Bytes of the collector's own memory, all and for each lane, to be planned for.
+ * @param layer_count that rollout and flow go over
+ */
+void attn_collect_memory(const struct attn_collect *collect, size_t layer_count, size_t *bytes, size_t *bytes_per_lane);
 
 /** What is known only when it runs. Zero is "nothing". */
 struct attn_collect_inputs {

@@ -1,22 +1,45 @@
 #include "lib/aggregate/layers.h"
-#include "lib/aggregate/loops.h"
+#include "lib/aggregate/lane.h"
 #include "lib/tensor/error.h"
+#include "lib/tensor/shape.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+static bool keeps_all(const struct attn_collect *collect) {
+    return attn_has(collect->forms, ATTN_FORM_FLOW);
+}
+
+bool attn_layers_bytes(const struct attn_collect *collect, size_t count, size_t *bytes) {
+    const size_t length = collect->query_length, kept = keeps_all(collect) ? count : 1;
+    const size_t rollout = attn_has(collect->forms, ATTN_FORM_ROLLOUT) ? 1 : 0;
+    size_t square, matrices;
+    if (!attn_size_product((size_t[]){length, length, sizeof(double)}, 3, &square) ||
+        !attn_size_multiply(collect->batch, kept + rollout, &matrices) ||
+        __builtin_add_overflow(matrices, 2, &matrices)) /* what is multiplied, and what is handed out */
+        return false;
+    return attn_size_multiply(square, matrices, bytes);
+}
+
 attn_status attn_layers_init(struct attn_layers *layers, size_t count, const struct attn_collect *collect) {
-    size_t bytes, length = collect->query_length;
+    size_t bytes;
     *layers = (struct attn_layers){.collect = *collect, .count = count};
-    if (!attn_size_product((size_t[]){count, collect->batch, length, length, sizeof(double)}, 5, &bytes))
+    if (!attn_layers_bytes(collect, count, &bytes))
         return ATTN_ENOMEM;
-    layers->adjacency = malloc(bytes);
-    return layers->adjacency != NULL ? ATTN_OK : ATTN_ENOMEM;
+    const size_t square = collect->query_length * collect->query_length * sizeof(double);
+    layers->adjacency = malloc(square * collect->batch * (keeps_all(collect) ? count : 1));
+    layers->product = malloc(square);
+    if (attn_has(collect->forms, ATTN_FORM_ROLLOUT))
+        layers->rollout = malloc(square * collect->batch);
+    const bool has_rollout = layers->rollout != NULL || !attn_has(collect->forms, ATTN_FORM_ROLLOUT);
+    return layers->adjacency != NULL && layers->product != NULL && has_rollout ? ATTN_OK : ATTN_ENOMEM;
 }
 
 void attn_layers_reset(struct attn_layers *layers) {
     free(layers->adjacency);
-    layers->adjacency = NULL;
+    free(layers->rollout);
+    free(layers->product);
+    layers->adjacency = layers->rollout = layers->product = NULL;
 }
 
 static void scale_to_one(double *row, size_t count) {
@@ -25,22 +48,6 @@ static void scale_to_one(double *row, size_t count) {
         sum += row[j];
     for (size_t j = 0; j < count && sum != 0; j++)
         row[j] /= sum;
-}
-
-void attn_layers_put(struct attn_layers *layers, size_t layer, const void *fused) {
-    const struct attn_collect *collect = &layers->collect;
-    size_t length = collect->query_length, rows = collect->batch * length;
-    double *to = layers->adjacency + layer * rows * length;
-    attn_loops_of(collect->dtype)->to_double(to, fused, rows * length);
-    for (size_t i = 0; i < rows; i++) {
-        double *row = to + i * length;
-        if (layers->exists != NULL && layers->exists[i] == 0) {
-            memset(row, 0, length * sizeof *row);
-            continue;
-        }
-        row[i % length] += 1; /* the residual connection */
-        scale_to_one(row, length);
-    }
 }
 
 struct product {
@@ -65,21 +72,43 @@ static void product_row(void *argument, size_t i, size_t lane) {
             loops->add_scaled(to, product->right + k * length, length, product->left[i * length + k]);
 }
 
-/* The product last . ... . first of one item's matrices ends in one of the two buffers. @return which. */
-static const double *rollout_of_item(const struct attn_layers *layers, size_t item, double *buffers,
-                                     const struct attn_execution *execution) {
-    size_t length = layers->collect.query_length, square = length * length;
-    const double *result = layers->adjacency + item * square;
-    for (size_t layer = 1; layer < layers->count; layer++) {
-        struct product product = {.left = layers->adjacency + (layer * layers->collect.batch + item) * square,
-                                  .right = result,
-                                  .to = buffers + layer % 2 * square,
+/* rollout = adjacency . rollout, item by item; whoever cancels finds out at the end. */
+static void roll_out(const struct attn_layers *layers, size_t layer, const double *adjacency,
+                     const struct attn_execution *execution) {
+    const size_t length = layers->collect.query_length, square = length * length;
+    if (layer == 0) {
+        memcpy(layers->rollout, adjacency, layers->collect.batch * square * sizeof *adjacency);
+        return;
+    }
+    for (size_t item = 0; item < layers->collect.batch; item++) {
+        double *rollout = layers->rollout + item * square;
+        struct product product = {.left = adjacency + item * square,
+                                  .right = rollout,
+                                  .to = layers->product,
                                   .length = length,
                                   .execution = execution};
         attn_run_tasks(execution, length, product_row, &product);
-        result = product.to;
+        memcpy(rollout, layers->product, square * sizeof *rollout);
     }
-    return result;
+}
+
+void attn_layers_put(struct attn_layers *layers, size_t layer, const void *fused,
+                     const struct attn_execution *execution) {
+    const struct attn_collect *collect = &layers->collect;
+    size_t length = collect->query_length, rows = collect->batch * length;
+    double *to = layers->adjacency + (keeps_all(collect) ? layer : 0) * rows * length;
+    attn_loops_of(collect->dtype)->to_double(to, fused, rows * length);
+    for (size_t i = 0; i < rows; i++) {
+        double *row = to + i * length;
+        if (layers->exists != NULL && layers->exists[i] == 0) {
+            memset(row, 0, length * sizeof *row);
+            continue;
+        }
+        row[i % length] += 1; /* the residual connection */
+        scale_to_one(row, length);
+    }
+    if (layers->rollout != NULL)
+        roll_out(layers, layer, to, execution);
 }
 
 attn_status attn_layers_finish(const struct attn_layers *layers, struct attn_result_tensor *rollout,
@@ -87,21 +116,16 @@ attn_status attn_layers_finish(const struct attn_layers *layers, struct attn_res
                                struct attn_error *error) {
     size_t length = layers->collect.query_length, square = length * length;
     attn_status status = ATTN_OK;
-    double *buffers = calloc(2 * square, sizeof *buffers);
-    if (buffers == NULL)
-        return attn_fail(error, ATTN_ENOMEM, "", "out of memory");
     for (size_t item = 0; item < layers->collect.batch && status == ATTN_OK; item++) {
         if (rollout != NULL)
-            status =
-                attn_collect_emit(&layers->collect, rollout, item, rollout_of_item(layers, item, buffers, execution));
+            status = attn_collect_emit(&layers->collect, rollout, item, layers->rollout + item * square);
         if (flow != NULL && status == ATTN_OK)
             status = attn_flow(layers->adjacency + item * square, layers->count, layers->collect.batch * square, length,
-                               buffers, execution);
+                               layers->product, execution);
         if (flow != NULL && status == ATTN_OK)
-            status = attn_collect_emit(&layers->collect, flow, item, buffers);
+            status = attn_collect_emit(&layers->collect, flow, item, layers->product);
         if (status == ATTN_OK && attn_is_cancelled(execution))
             status = ATTN_ECANCELLED;
     }
-    free(buffers);
     return status == ATTN_OK ? ATTN_OK : attn_fail(error, status, "", "%s", attn_status_name(status));
 }

@@ -176,7 +176,7 @@ attn_status attn_plan_end_collecting(struct attn_collecting *collecting, const s
         return attn_collector_finish(&collecting->collector, execution, error);
     attn_status status = attn_collector_status(&collecting->collector, error);
     if (status == ATTN_OK)
-        attn_layers_put(collecting->layers, collecting->layer, collecting->collector.fused);
+        attn_layers_put(collecting->layers, collecting->layer, collecting->collector.fused, execution);
     return status;
 }
 

@@ -101,24 +101,23 @@ static attn_status check_collectors(struct attn_plan *plan, const struct attn_wi
         attn_status status = attn_plan_check_held(held, max_elements, "weights", error);
         if (status != ATTN_OK)
             return status;
-        attn_collect_memory(&wishes->collects[i], &own, &own_per_lane);
+        attn_collect_memory(&wishes->collects[i], 1, &own, &own_per_lane);
         most = larger(most, own);
         most_per_lane = larger(most_per_lane, own_per_lane);
     }
     own = own_per_lane = 0;
     if (wishes->has_across_layers) {
-        if (!attn_collect_held(&wishes->across_layers, &held) || !attn_size_multiply(held, wishes->layer_count, &held))
+        const size_t kept = attn_has(wishes->across_layers.forms, ATTN_FORM_FLOW) ? wishes->layer_count : 1;
+        if (!attn_collect_held(&wishes->across_layers, &held) || !attn_size_multiply(held, kept, &held))
             held = SIZE_MAX;
         attn_status status = attn_plan_check_held(held, max_elements, "weights", error);
         if (status != ATTN_OK)
             return status;
-        attn_collect_memory(&wishes->across_layers, &own, &own_per_lane);
+        attn_collect_memory(&wishes->across_layers, wishes->layer_count, &own, &own_per_lane);
     }
     bool is_together = plan->kind == ATTN_PLAN_MODEL;
     most *= wishes->at_once;
     most_per_lane *= wishes->at_once;
-    own *= wishes->layer_count;
-    own_per_lane *= wishes->layer_count;
     *bytes = larger(*bytes, is_together ? most + own : larger(most, own));
     *bytes_per_lane =
         larger(*bytes_per_lane, is_together ? most_per_lane + own_per_lane : larger(most_per_lane, own_per_lane));

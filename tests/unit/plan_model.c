@@ -622,9 +622,11 @@ START_TEST(limits_hold_for_all_that_is_returned_or_held) {
     attn_plan_destroy(plan_of(&call));
     call.want.max_elements--;
     expect_refusal(&call, ATTN_ELIMIT, "weights", "at most 287 elements");
-    call.want.forms = ATTN_BIT(ATTN_FORM_ROLLOUT);
+    call.want.forms = ATTN_BIT(ATTN_FORM_FLOW);
     call.want.max_elements = (size_t)LAYERS * N * LENGTH * LENGTH - 1;
     expect_refusal(&call, ATTN_ELIMIT, "weights", "found 216");
+    call.want.forms = ATTN_BIT(ATTN_FORM_ROLLOUT); /* one layer's at a time */
+    attn_plan_destroy(plan_of(&call));
     call.want.forms = ATTN_BIT(ATTN_FORM_AVERAGE);
     attn_plan_destroy(plan_of(&call));
     fake.largest_tensor = call.want.max_elements + 1;
@@ -657,10 +659,16 @@ START_TEST(costs_are_of_the_whole_run) {
     plan = plan_of(&call);
     const struct attn_plan_cost held = attn_plan_cost(plan);
     attn_plan_destroy(plan);
-    const size_t doubles = (size_t)LAYERS * N * LENGTH * LENGTH /* layers' matrices */ +
+    const size_t square = (size_t)N * LENGTH * LENGTH;
+    const size_t doubles = 3 * square /* a layer's fused heads, its matrix, and the product so far */ +
                            (size_t)N * LENGTH * E /* hidden */
                            + (size_t)E * E + (size_t)N * H * LENGTH + (size_t)N * LENGTH * E /* norms */;
     ck_assert_uint_ge(held.scratch_bytes, 1000 + doubles * sizeof(double));
+    call.want.forms = ATTN_BIT(ATTN_FORM_FLOW) | ATTN_BIT(ATTN_FORM_OUTPUT_NORM);
+    plan = plan_of(&call);
+    ck_assert_uint_eq(attn_plan_cost(plan).scratch_bytes,
+                      held.scratch_bytes + (LAYERS - 2) * square * sizeof(double)); /* all layers' matrices */
+    attn_plan_destroy(plan);
 }
 END_TEST
 
