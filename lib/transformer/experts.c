@@ -9,18 +9,23 @@ static double number_at(const struct attn_run *run, const void *row, size_t i) {
     return run->dtype == ATTN_FLOAT64 ? ((const double *)row)[i] : (double)((const float *)row)[i];
 }
 
+/* Whether expert a comes before b: the larger score, the lower index among equals. NaN comes last. */
+static bool is_before(const struct attn_run *run, const void *scores, size_t a, size_t b) {
+    const double left = number_at(run, scores, a), right = number_at(run, scores, b);
+    if (left > right || (isnan(right) && !isnan(left)))
+        return true;
+    return !(right > left || (isnan(left) && !isnan(right))) && a < b;
+}
+
 /* The `used` largest of a row's scores, the lower index first among equals, and their softmax. */
 static void choose(const struct attn_run *run, const void *scores, size_t experts, size_t used, size_t *chosen,
                    double *shares) {
     for (size_t rank = 0; rank < used; rank++) {
         size_t best = experts;
-        for (size_t i = 0; i < experts; i++) {
-            bool is_taken = false;
-            for (size_t j = 0; j < rank; j++)
-                is_taken = is_taken || chosen[j] == i;
-            if (!is_taken && (best == experts || number_at(run, scores, i) > number_at(run, scores, best)))
+        for (size_t i = 0; i < experts; i++)
+            if ((rank == 0 || is_before(run, scores, chosen[rank - 1], i)) &&
+                (best == experts || is_before(run, scores, i, best)))
                 best = i;
-        }
         chosen[rank] = best;
         shares[rank] = number_at(run, scores, best);
     }

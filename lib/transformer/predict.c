@@ -18,26 +18,50 @@ static double number_at(const struct attn_run *run, const void *row, size_t i) {
     return run->dtype == ATTN_FLOAT64 ? ((const double *)row)[i] : (double)((const float *)row)[i];
 }
 
-/* Keeps the likeliest first, and the lower id first among equals: ids come in rising order, so equals stay behind. */
-static size_t insert(const struct attn_run *run, const void *logits, int64_t *ids, size_t count, size_t most,
-                     size_t id) {
-    const double value = number_at(run, logits, id);
-    if (count == most && !(value > number_at(run, logits, (size_t)ids[count - 1])))
-        return count;
-    size_t place = count < most ? count : count - 1;
-    for (; place > 0 && value > number_at(run, logits, (size_t)ids[place - 1]); place--)
-        ids[place] = ids[place - 1];
-    ids[place] = (int64_t)id;
-    return count < most ? count + 1 : count;
+/* Whether id a comes behind b: less likely, or as likely and higher. NaN is the least likely, so that there is an
+ * order.
+ */
+static bool is_behind(const struct attn_run *run, const void *logits, int64_t a, int64_t b) {
+    const double left = number_at(run, logits, (size_t)a), right = number_at(run, logits, (size_t)b);
+    if (left < right || (isnan(left) && !isnan(right)))
+        return true;
+    return !(right < left || (isnan(right) && !isnan(left))) && a > b;
+}
+
+/* Puts id into the heap from `place` down; the hindmost of a heap is its first. */
+static void sift(const struct attn_run *run, const void *logits, int64_t *heap, size_t count, size_t place,
+                 int64_t id) {
+    for (size_t child; (child = 2 * place + 1) < count; place = child) {
+        if (child + 1 < count && is_behind(run, logits, heap[child + 1], heap[child]))
+            child++;
+        if (!is_behind(run, logits, heap[child], id))
+            break;
+        heap[place] = heap[child];
+    }
+    heap[place] = id;
+}
+
+/* The `most` ids that come first, in order: work grows with V log k, whatever k is asked for. */
+static void find_likeliest(const struct attn_run *run, const void *logits, size_t vocab, size_t most, int64_t *ids) {
+    for (size_t id = 0; id < most; id++)
+        ids[id] = (int64_t)id;
+    for (size_t place = most / 2; place-- > 0;)
+        sift(run, logits, ids, most, place, ids[place]);
+    for (size_t id = most; id < vocab; id++)
+        if (is_behind(run, logits, ids[0], (int64_t)id))
+            sift(run, logits, ids, most, 0, (int64_t)id);
+    for (size_t count = most; count-- > 1;) {
+        const int64_t last = ids[count];
+        ids[count] = ids[0];
+        sift(run, logits, ids, count, 0, last);
+    }
 }
 
 static void keep_likeliest(const struct attn_run *run, void *logits, size_t vocab, size_t row) {
     const size_t most = run->forward->predictions;
     int64_t *ids = (int64_t *)run->result->ids.data + row * most;
     const struct attn_row_kernels *kernels = attn_kernels_for(attn_kernels_picked(), run->dtype);
-    size_t count = 0;
-    for (size_t id = 0; id < vocab; id++)
-        count = insert(run, logits, ids, count, most, id);
+    find_likeliest(run, logits, vocab, most, ids);
     const double maximum = kernels->maximum(logits, vocab);
     const double sum = kernels->exponentials(logits, vocab, maximum);
     for (size_t i = 0; i < most; i++) {
