@@ -5,7 +5,8 @@
 
 #include <math.h>
 
-enum { CONVOLUTION_WIDTH = 3 };
+/* Tables of sines are made, not read: a file of no size could ask for any. */
+enum { CONVOLUTION_WIDTH = 3, MAX_SINUSOIDS = 1 << 26 };
 
 static attn_status no_memory(const struct attn_builder *builder) {
     return attn_fail(builder->error, ATTN_ENOMEM, "", "no memory for the model's description");
@@ -80,8 +81,10 @@ attn_status attn_build_sinusoids(struct attn_builder *builder) {
     struct attn_transformer_stack *stack = builder->stack;
     const size_t width = stack->embedding, half = (width + 1) / 2, shape[] = {stack->positions, width};
     size_t elements = 0;
-    if (!attn_size_product(shape, 2, &elements))
-        return attn_config_fail(builder->error, ATTN_ERANGE, "max_position_embeddings", "the table is too large");
+    if (!attn_size_product(shape, 2, &elements) || elements > MAX_SINUSOIDS)
+        return attn_config_fail(builder->error, ATTN_ERANGE, "max_position_embeddings",
+                                "%zu positions %zu wide: expected at most %d numbers in a table of sines", shape[0],
+                                shape[1], MAX_SINUSOIDS);
     float *table = attn_model_keep(builder->model, elements, sizeof *table);
     if (table == NULL)
         return no_memory(builder);

@@ -157,10 +157,12 @@ static attn_status check_asked(const struct attn_state_dict_config *asked, struc
     return ATTN_OK;
 }
 
-/* Settings have no names of their own here: what is wrong with them is wrong with the heads. */
+/* Settings have no names of their own here: they were read off a tensor, or are wrong with the heads. */
 static void rename_field(struct attn_error *error) {
-    if (error != NULL && strncmp(error->field, "config.json/", strlen("config.json/")) == 0)
-        snprintf(error->field, sizeof error->field, "num_heads");
+    if (error == NULL || strncmp(error->field, "config.json/", strlen("config.json/")) != 0)
+        return;
+    const bool is_ffn = strstr(error->field, "dim_feedforward") != NULL;
+    snprintf(error->field, sizeof error->field, is_ffn ? "linear1.weight" : "num_heads");
 }
 
 attn_status attn_model_from_state_dict(struct attn_model **model, const struct attn_safetensors *file,

@@ -123,6 +123,8 @@ static const struct lie {
      "model.safetensors/model.shared.weight"},
     {"bart", "model.safetensors", "0.encoder_attn.k_proj.bias", "0.encoder_attn.k_proj.bies", ATTN_ECONFLICT,
      "model.safetensors/model.decoder.layers.0.encoder_attn.k_proj.bias"},
+    {"marian", "config.json", "\"max_position_embeddings\": 32", "\"max_position_embeddings\": 268435456", ATTN_ERANGE,
+     "config.json/max_position_embeddings"},
     {"marian", "config.json", "\"swish\"", "\"mish\"", ATTN_ECONFLICT, "config.json/activation_function"},
     {"t5_gated", "config.json", "\"d_kv\": 7", "\"d_kv\": 8", ATTN_ESHAPE,
      "model.safetensors/encoder.block.0.layer.0.SelfAttention.q.weight"},
