@@ -155,6 +155,11 @@ attn_status attn_weight_apply(const struct attn_product_call *call, attn_dtype d
     return attn_over_rows(call->weight->view.shape[0], TILE_COLUMNS, wide_columns, &wide, execution);
 }
 
+size_t attn_weight_packed_bytes(struct attn_weight *weight) {
+    const struct attn_packed *packed = atomic_load_explicit(&weight->packed, memory_order_acquire);
+    return packed != NULL ? attn_packed_bytes(packed) : 0;
+}
+
 void attn_weight_release(struct attn_weight *weight) {
     attn_packed_destroy(atomic_load(&weight->packed));
     pthread_mutex_destroy(&weight->packing);

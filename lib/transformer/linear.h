@@ -75,6 +75,9 @@ size_t attn_weight_lane_bytes(const struct attn_view *weight, attn_dtype dtype);
 attn_status attn_weight_apply(const struct attn_product_call *call, attn_dtype dtype, const struct attn_lanes *lanes,
                               const struct attn_execution *execution);
 
+/** @return the bytes that are packed by now. */
+size_t attn_weight_packed_bytes(struct attn_weight *weight);
+
 /** Frees what was packed. */
 void attn_weight_release(struct attn_weight *weight);
 

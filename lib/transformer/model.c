@@ -276,6 +276,13 @@ struct attn_model_info attn_model_info(const struct attn_model *model) {
     return model->info;
 }
 
+size_t attn_model_packed_bytes(const struct attn_model *model) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < model->weight_count; i++)
+        bytes += attn_weight_packed_bytes(model->weights[i]);
+    return bytes;
+}
+
 size_t attn_model_file_count(const struct attn_model *model) {
     return model->tensors.count;
 }

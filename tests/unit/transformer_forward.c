@@ -187,6 +187,68 @@ START_TEST(threads_that_begin_together_get_the_same) {
 }
 END_TEST
 
+START_TEST(float32_runs_pack_weights_once_and_float64_runs_none) {
+    struct attn_model *model = open_model("llama");
+    struct attn_forward forward = {.model = model, .dtype = ATTN_FLOAT64, .layers = {[ATTN_STACK_DECODER] = 1}};
+    forward.attend = attend;
+    forward.inputs.input_ids = integers(text, 2, LENGTH);
+    ck_assert_int_eq(attn_forward_run(&forward, &(struct attn_forward_result){0}, NULL, &error), ATTN_OK);
+    ck_assert_uint_eq(attn_model_packed_bytes(model), 0);
+    forward.dtype = ATTN_FLOAT32;
+    ck_assert_int_eq(attn_forward_run(&forward, &(struct attn_forward_result){0}, NULL, &error), ATTN_OK);
+    const size_t of_one_layer = attn_model_packed_bytes(model);
+    ck_assert_uint_gt(of_one_layer, 0);
+    ck_assert_int_eq(attn_forward_run(&forward, &(struct attn_forward_result){0}, NULL, &error), ATTN_OK);
+    ck_assert_uint_eq(attn_model_packed_bytes(model), of_one_layer);
+    forward.layers[ATTN_STACK_DECODER] = 2;
+    ck_assert_int_eq(attn_forward_run(&forward, &(struct attn_forward_result){0}, NULL, &error), ATTN_OK);
+    ck_assert_uint_gt(attn_model_packed_bytes(model), of_one_layer);
+    attn_model_close(model);
+}
+END_TEST
+
+enum { VOCABULARY = 67 };
+
+/* Predictions of both texts in an output of LENGTH rows each. */
+static void predict(const struct attn_model *model, size_t count, int64_t *ids, float *probabilities) {
+    struct attn_forward forward = {.model = model, .predictions = count, .attend = attend};
+    const size_t shape[3] = {2, LENGTH, count};
+    const struct attn_forward_result result = {.ids = attn_view_contiguous(ids, ATTN_INT64, 3, shape),
+                                               .probabilities =
+                                                   attn_view_contiguous(probabilities, ATTN_FLOAT32, 3, shape)};
+    forward.inputs.input_ids = integers(text, 2, LENGTH);
+    ck_assert_int_eq(attn_forward_run(&forward, &result, NULL, &error), ATTN_OK);
+}
+
+START_TEST(any_number_of_predictions_is_in_order_and_begins_alike) {
+    static int64_t all[2 * LENGTH * VOCABULARY], some[2 * LENGTH * VOCABULARY];
+    static float all_shares[2 * LENGTH * VOCABULARY], some_shares[2 * LENGTH * VOCABULARY];
+    struct attn_model *model = open_model("qwen2");
+    ck_assert_uint_eq(attn_model_info(model).vocab_size, VOCABULARY);
+    predict(model, VOCABULARY, all, all_shares);
+    for (size_t row = 0; row < 2 * LENGTH; row++) {
+        bool is_there[VOCABULARY] = {false};
+        double sum = 0;
+        for (size_t i = 0; i < VOCABULARY; i++) {
+            const size_t at = row * VOCABULARY + i;
+            ck_assert(all[at] >= 0 && all[at] < VOCABULARY && !is_there[all[at]]);
+            is_there[all[at]] = true;
+            sum += (double)all_shares[at];
+            ck_assert(i == 0 || all_shares[at - 1] >= all_shares[at]);
+        }
+        ck_assert_double_eq_tol(sum, 1, 1e-5);
+    }
+    for (size_t count = 1; count < VOCABULARY; count += 13) {
+        predict(model, count, some, some_shares);
+        for (size_t row = 0; row < 2 * LENGTH; row++) {
+            ck_assert_mem_eq(some + row * count, all + row * VOCABULARY, count * sizeof *some);
+            ck_assert_mem_eq(some_shares + row * count, all_shares + row * VOCABULARY, count * sizeof *some_shares);
+        }
+    }
+    attn_model_close(model);
+}
+END_TEST
+
 /* Says yes when it is asked for the n-th time. */
 static bool is_cancelled_at(void *context) {
     size_t *left = context;
@@ -296,6 +358,8 @@ int main(void) {
     tcase_add_loop_test(cases, what_stands_in_padding_changes_nothing_and_comes_out_as_zero, 0,
                         (int)(sizeof padded_models / sizeof *padded_models));
     tcase_add_test(cases, threads_that_begin_together_get_the_same);
+    tcase_add_test(cases, float32_runs_pack_weights_once_and_float64_runs_none);
+    tcase_add_test(cases, any_number_of_predictions_is_in_order_and_begins_alike);
     tcase_add_test(cases, a_run_ends_when_it_is_cancelled_wherever_it_is);
     tcase_add_test(cases, ids_that_the_vocabulary_does_not_have_are_refused_by_place);
     tcase_add_test(cases, texts_that_do_not_fit_the_model_are_refused);

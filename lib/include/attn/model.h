@@ -104,6 +104,14 @@ ATTN_API void attn_model_close(struct attn_model *model);
 /** @return what the model is. Thread safe. */
 ATTN_API struct attn_model_info attn_model_info(const struct attn_model *model);
 
+/**
+ * Memory that a model holds beside its mapped files: weights that runs in float32 have packed for products so far. Each
+ * is packed by the first run that multiplies with it, once for all threads, in its file's dtype (float64 as float32),
+ * and kept until attn_model_close. The most is about the files' size, and once more the embedding where a head is tied
+ * to it. Runs in float64 pack nothing. No plan counts it as cost. @return its bytes. Thread safe.
+ */
+ATTN_API size_t attn_model_packed_bytes(const struct attn_model *model);
+
 /** @return how many safetensors files it maps; they are the model's, and stay open as long. Thread safe. */
 ATTN_API size_t attn_model_file_count(const struct attn_model *model);
 /** @return file `index` (below the count). Thread safe. */
