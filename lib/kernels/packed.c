@@ -65,19 +65,22 @@ static void turn_16_bits(const uint16_t *from, size_t columns, size_t count, uin
 }
 
 static void pack_panel(const struct attn_packed *packed, const struct attn_view *weight, size_t panel) {
-    uint32_t rows[ATTN_PANEL_MAX_COLUMNS * PACK_DEPTH] = {0};
+    union {
+        uint32_t wide[ATTN_PANEL_MAX_COLUMNS * PACK_DEPTH];
+        uint16_t narrow[ATTN_PANEL_MAX_COLUMNS * PACK_DEPTH];
+    } rows = {{0}};
     const size_t columns = packed->kernels->columns, first = panel * columns, bytes = attn_dtype_bytes(packed->dtype);
     const size_t there = packed->out - first < columns ? packed->out - first : columns;
     char *to = packed->data + panel * packed->panel_bytes;
     for (size_t begin = 0; begin < packed->in; begin += PACK_DEPTH) {
         const size_t count = packed->in - begin < PACK_DEPTH ? packed->in - begin : PACK_DEPTH;
         for (size_t j = 0; j < there; j++)
-            copy_inputs(weight, first + j, begin, count, (char *)rows + j * PACK_DEPTH * bytes);
+            copy_inputs(weight, first + j, begin, count, (char *)&rows + j * PACK_DEPTH * bytes);
         void *part = to + begin * columns * bytes;
         if (packed->dtype == ATTN_FLOAT32)
-            turn_32_bits(rows, columns, count, part);
+            turn_32_bits(rows.wide, columns, count, part);
         else
-            turn_16_bits((const uint16_t *)(const void *)rows, columns, count, part, packed->dtype == ATTN_BFLOAT16);
+            turn_16_bits(rows.narrow, columns, count, part, packed->dtype == ATTN_BFLOAT16);
     }
 }
 

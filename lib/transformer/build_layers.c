@@ -1,5 +1,4 @@
 #include "lib/transformer/build.h"
-#include <attn/sdpa.h>
 #include "lib/tensor/error.h"
 #include "lib/tensor/shape.h"
 

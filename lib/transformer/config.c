@@ -199,10 +199,8 @@ static attn_status read_setting(struct attn_settings *settings, enum attn_settin
         settings->is_given[setting] = false;
         return ATTN_OK;
     }
-    if (found != NULL && !json_is_null(found)) {
-        /* Some lists of ids stand where one id is meant to; the first will do, as no computation hangs on it. */
+    if (found != NULL && !json_is_null(found))
         return read_value(&settings->values[setting], found, row, key, error);
-    }
     if (fallback <= ATTN_REQUIRED && fallback > ATTN_ABSENT)
         return attn_config_fail(error, ATTN_ECONFLICT, key != NULL ? key : "", "missing: %s needs it",
                                 family->model_type);

@@ -107,7 +107,7 @@ static void embed_rows(void *context, size_t begin, size_t end, size_t lane) {
     }
 }
 
-/* T5's buckets (Raffel et al. 2020): each distance its own up to a half, then wider and wider ones. */
+/* T5's buckets (Raffel et al. 2020, section 2.1): each distance its own up to a half, then wider and wider ones. */
 static size_t bucket_of(long long distance, size_t buckets, size_t farthest, bool is_one_way) {
     size_t first = 0, n;
     if (is_one_way) {

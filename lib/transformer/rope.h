@@ -1,4 +1,4 @@
-/** @file rope.h Rotary position embedding (Su et al. 2021) and the ways in which it is stretched. */
+/** @file rope.h Rotary position embedding (Su et al. 2021, section 3.4.2) and the ways in which it is stretched. */
 #ifndef LIB_TRANSFORMER_ROPE_H
 #define LIB_TRANSFORMER_ROPE_H
 
@@ -6,11 +6,11 @@
 
 enum attn_rope_type {
     ATTN_ROPE_TYPE_DEFAULT,
-    ATTN_ROPE_TYPE_LINEAR,   /**< Chen et al. 2023 */
-    ATTN_ROPE_TYPE_DYNAMIC,  /**< NTK-aware, by the length of the text */
-    ATTN_ROPE_TYPE_YARN,     /**< Peng et al. 2023 */
-    ATTN_ROPE_TYPE_LLAMA3,   /**< Llama 3.1 */
-    ATTN_ROPE_TYPE_LONGROPE, /**< Ding et al. 2024 */
+    ATTN_ROPE_TYPE_LINEAR,   /**< Chen et al. 2023, section 2.3 */
+    ATTN_ROPE_TYPE_DYNAMIC,  /**< NTK-aware, by the length of the text (Peng et al. 2023, section 3.3) */
+    ATTN_ROPE_TYPE_YARN,     /**< Peng et al. 2023, sections 3.2 (the ramp) and 3.4 (attention_factor) */
+    ATTN_ROPE_TYPE_LLAMA3,   /**< Llama 3.1: long waves divided, short ones kept, a ramp between (transformers) */
+    ATTN_ROPE_TYPE_LONGROPE, /**< Ding et al. 2024, section 3 */
 };
 
 /** One rotation: everything but the text's length, which DYNAMIC and LONGROPE look at. */
