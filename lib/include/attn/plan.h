@@ -46,7 +46,10 @@ struct attn_given {
 /** A checked computation, ready to run. Opaque. */
 struct attn_plan;
 
-/** What a plan will take. */
+/**
+ * What a plan will take. Of a whole model attention is counted without masks and with all heads, which is the most that
+ * it can be; weights that its first run packs are not counted (attn_model_packed_bytes).
+ */
 struct attn_plan_cost {
     double flops;                  /**< multiplications and additions */
     double exponentials;           /**< and logarithms */
@@ -75,7 +78,8 @@ ATTN_API attn_status attn_plan_create_given(struct attn_plan **plan, const struc
 /**
  * The same for a whole model over text ids, embeddings, pictures or speech. Layers' tensors carry their layer (and
  * their stack where the model has several), in the order encoder, decoder, cross; `layers`, `heads` and `pairs` choose
- * within each wanted stack, and layers behind the last that is needed are not run. `output` is the last hidden state
+ * within each wanted stack; layers behind the last that is needed are not run, and of an attention whose output nobody
+ * reads only the heads between the first and the last chosen. `output` is the last hidden state
  * (the decoder's, with `encoder_output` beside it), `embedding` what pooling makes of it; `predictions` has ids as
  * indices and probabilities as values, (N, L, k), likeliest first. Rollout and flow go over all layers of the one
  * wanted self-attention stack. In rows and columns of padding, weights and outputs are 0.
@@ -102,6 +106,9 @@ ATTN_API struct attn_dims attn_plan_dims(const struct attn_plan *plan);
  * The same plan gives the same bits each time on the same number of lanes, but for the means over rows of analyses: the
  * lanes add rows up in the order in which they come to them, which may change the last bit of a double. Projections
  * are tiled by the number of lanes, which may change their last bits.
+ *
+ * A whole model's weights are packed by the first float32 runs that multiply with them; other runs wait for that.
+ * Whether to go on is asked between blocks, and not while a weight is packed.
  *
  * @param execution threads and cancellation; NULL is one thread
  * @param result    receives the result, to be freed by attn_result_destroy; untouched on failure
