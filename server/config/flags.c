@@ -54,7 +54,7 @@ const struct flag flags[] = {
     {"models", "DIR", FLAG_TEXT, AT(models), NULL, "./models if it is there", 0, 0, NULL, NULL, "a directory",
      "where models live; uploads are kept there"},
     {"model", "NAME=PATH", FLAG_MODELS, AT(model), NULL, "none", 0, 0, NULL, is_named_model, MODEL_ALLOWED,
-     "serves the file PATH under the id NAME, read-only; repeatable"},
+     "serves the file or folder PATH under the id NAME, read-only; repeatable"},
     {"workers", "N", FLAG_COUNT, AT(workers), NULL, "cores allowed by affinity and cgroup", 1, 1024, NULL, NULL, NULL,
      "worker threads"},
     {"queue", "N", FLAG_COUNT, AT(queue), NULL, "64 a worker", 1, 1e6, NULL, NULL, NULL,
