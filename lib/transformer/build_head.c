@@ -45,6 +45,21 @@ static attn_status build_decoder_bias(struct attn_builder *builder, const struct
     return attn_builder_vector(builder, &bias, "", builder->stack->vocab, &decoder->bias);
 }
 
+/* Of two stacks each may have an embedding of its own beside the one that the head shares. */
+static attn_status find_shared(struct attn_builder *builder, const struct attn_head_recipe *recipe,
+                               struct attn_view *tokens) {
+    const struct attn_family *family = builder->family;
+    for (size_t i = 0; recipe->shared != NULL && i < sizeof family->prefixes / sizeof *family->prefixes; i++) {
+        char text[256];
+        const char *prefix = family->prefixes[i];
+        snprintf(text, sizeof text, "%s%s", prefix != NULL ? prefix : "", recipe->shared);
+        const struct attn_shape shape = {2, {builder->stack->vocab, builder->stack->embedding}};
+        if (prefix != NULL && attn_tensors_find(&builder->model->tensors, text, NULL).name != NULL)
+            return attn_builder_named(builder, text, &shape, tokens);
+    }
+    return ATTN_OK;
+}
+
 static attn_status build_decoder(struct attn_builder *builder, const struct attn_head_recipe *recipe, size_t width,
                                  struct attn_head *head) {
     const bool is_tied = attn_setting_is_on(&builder->settings, ATTN_SET_TIED);
@@ -55,10 +70,14 @@ static attn_status build_decoder(struct attn_builder *builder, const struct attn
         if (status != ATTN_OK)
             return status;
     } else {
+        struct attn_view tokens = builder->stack->tokens;
+        attn_status status = find_shared(builder, recipe, &tokens);
+        if (status != ATTN_OK)
+            return status;
         if (width != builder->stack->embedding)
             return attn_config_fail(builder->error, ATTN_ECONFLICT, "tie_word_embeddings",
                                     "the embedding's width is not the head's");
-        head->decoder = attn_model_weight(builder->model, &builder->stack->tokens);
+        head->decoder = attn_model_weight(builder->model, &tokens);
         if (head->decoder == NULL)
             return attn_config_fail(builder->error, ATTN_ENOMEM, "", "no memory for the model's head");
     }

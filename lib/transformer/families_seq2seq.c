@@ -81,7 +81,8 @@ static const struct attn_stack_recipe t5_decoder = {
         },
 };
 
-static const struct attn_head_recipe t5_head = {.predicts_next = true, .decoder = {"lm_head", ATTN_NO_BIAS}};
+static const struct attn_head_recipe t5_head = {
+    .predicts_next = true, .decoder = {"lm_head", ATTN_NO_BIAS}, .shared = "shared.weight"};
 
 static const struct attn_family t5 = {
     .model_type = "t5",
@@ -258,6 +259,7 @@ static const struct attn_stack_recipe whisper_decoder = {
 static const struct attn_head_recipe bart_head = {
     .predicts_next = true,
     .decoder = {"lm_head", ATTN_NO_BIAS},
+    .shared = "shared.weight",
     .bias = {"final_logits_bias"},
 };
 

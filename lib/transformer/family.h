@@ -261,9 +261,10 @@ struct attn_head_recipe {
     bool predicts_next;
     struct attn_tensor_name dense, norm; /**< name NULL: none */
     struct attn_tensor_name decoder;     /**< weight (vocab, width); where tied, the token embedding */
-    const char *bias[3];                 /**< names of the decoder's bias, the first that is there; NULL: none */
-    double norm_epsilon;                 /**< 0: the stack's */
-    bool has_activation;                 /**< `activation` is meant, whatever config.json says */
+    const char *shared;  /**< the embedding that is tied to, where the files have it; NULL: the stack's */
+    const char *bias[3]; /**< names of the decoder's bias, the first that is there; NULL: none */
+    double norm_epsilon; /**< 0: the stack's */
+    bool has_activation; /**< `activation` is meant, whatever config.json says */
     attn_activation activation;
     enum attn_norm_kind norm_kind;
 };

@@ -256,8 +256,8 @@ static void inverse_single(const struct attn_rope *rope, size_t length, double *
     const float factor = (float)rope->factor;
     float theta = (float)rope->theta;
     if (rope->type == ATTN_ROPE_TYPE_DYNAMIC && (double)length > rope->positions)
-        theta *=
-            powf(factor * (float)length / (float)rope->positions - (float)(rope->factor - 1), (float)(dim / (dim - 2)));
+        theta *= (float)pow((double)(factor * (float)length / (float)rope->positions - (float)(rope->factor - 1)),
+                            dim / (dim - 2));
     const double *factors = (double)length > rope->first_positions ? rope->long_factors : rope->short_factors;
     for (size_t i = 0; i < rope->width / 2; i++) {
         const float power = powf(theta, (float)(2 * i) / (float)dim);

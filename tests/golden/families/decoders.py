@@ -78,6 +78,9 @@ def windows():
     qwen2 = hf.Qwen2Config(**dict(SMALL, num_hidden_layers=3), use_sliding_window=True, sliding_window=6,
                            max_window_layers=1, tie_word_embeddings=True)
     yield Model("qwen2", hf.Qwen2ForCausalLM, qwen2, text(32, 0, causal=True) + [long(17)], edit=qwen_4, seed=42)
+    yield Model("qwen2_windows", hf.Qwen2Model, hf.Qwen2Config(
+        **SMALL, use_sliding_window=True, sliding_window=3, max_window_layers=0), [plain()], dtype=torch.bfloat16,
+        edit=qwen_4, seed=29)
     yield Model("qwen2_full", hf.Qwen2Model, hf.Qwen2Config(**SMALL, sliding_window=6), [long(13)],
                 dtype=torch.float16, edit=qwen_4, seed=43)
     yield Model("qwen3", hf.Qwen3ForCausalLM, hf.Qwen3Config(**SMALL, head_dim=10), text(32, 0, causal=True), seed=44)
@@ -85,6 +88,12 @@ def windows():
                  attn_logit_softcapping=4.0, final_logit_softcapping=6.0)
     yield Model("gemma2", hf.Gemma2ForCausalLM, hf.Gemma2Config(**gemma), text(32, 0, causal=True) + [long(14)],
                 seed=45)
+    yield Model("gemma2_defaults", hf.Gemma2ForCausalLM, hf.Gemma2Config(
+        **dict(gemma, num_hidden_layers=1, attn_logit_softcapping=50.0, final_logit_softcapping=30.0)), [plain()],
+        dtype=torch.bfloat16, edit=no_softcaps, seed=50)
+    yield Model("gemma2_no_softcaps", hf.Gemma2ForCausalLM, hf.Gemma2Config(
+        **dict(gemma, num_hidden_layers=1, attn_logit_softcapping=None, final_logit_softcapping=None)), [plain()],
+        dtype=torch.bfloat16, seed=50)
     yield Model("starcoder2", hf.Starcoder2ForCausalLM, hf.Starcoder2Config(
         **dict(SMALL, intermediate_size=40), sliding_window=6), text(32, 0, causal=True) + [long(15)], seed=48)
     yield Model("starcoder2_base", hf.Starcoder2Model, hf.Starcoder2Config(
@@ -97,6 +106,12 @@ def windows():
         text(32, 0, causal=True) + [long(18)], seed=46)
     yield Model("gpt_oss_half", hf.GptOssForCausalLM, hf.GptOssConfig(**sinks, rope_parameters=rope("default")),
                 [plain(), one()], dtype=torch.bfloat16, seed=47)
+
+
+def no_softcaps(config):
+    """Keys that are left out stand for what the family was released with; null is none."""
+    config.pop("attn_logit_softcapping")
+    config.pop("final_logit_softcapping")
 
 
 def qwen_4(config):

@@ -27,6 +27,8 @@ def models():
         dtype=torch.bfloat16, seed=3)
     roberta = dict(SMALL, pad_token_id=1, type_vocab_size=1)
     yield Model("roberta", hf.RobertaForMaskedLM, hf.RobertaConfig(**roberta), text(24, 1), seed=4)
+    yield Model("roberta_untied", hf.RobertaForMaskedLM, hf.RobertaConfig(
+        **dict(roberta, num_hidden_layers=1), tie_word_embeddings=False), [plain(5)], dtype=torch.float16, seed=13)
     yield Model("xlm_roberta", hf.XLMRobertaModel, hf.XLMRobertaConfig(**roberta), [plain(), uneven(1), embeds(24)],
                 seed=5)
     yield Model("mpnet", hf.MPNetForMaskedLM, hf.MPNetConfig(**SMALL, pad_token_id=1),
@@ -48,6 +50,11 @@ def models():
     yield Model("modernbert_biases", hf.ModernBertModel, hf.ModernBertConfig(
         **modern, norm_bias=True, attention_bias=True, mlp_bias=True, global_attn_every_n_layers=2),
         [plain(11), uneven(0, (13, 8))], dtype=torch.bfloat16, edit=modernbert_4, seed=12)
+
+
+    yield Model("modernbert_defaults", hf.ModernBertForMaskedLM, hf.ModernBertConfig(
+        **dict(modern, num_hidden_layers=1), hidden_activation="relu"), [plain(5)], dtype=torch.bfloat16,
+        edit=lambda config: config.pop("classifier_activation"), seed=14)
 
 
 def modernbert_4(config):

@@ -59,6 +59,11 @@ def models():
                 seed=54)
     yield Model("bart_base", hf.BartModel, hf.BartConfig(**small, activation_function="relu"), cases(1, 24)[:2],
                 dtype=torch.float16, seed=55)
+    yield Model("bart_untied", hf.BartForConditionalGeneration, hf.BartConfig(
+        **dict(small, encoder_layers=1, decoder_layers=1), tie_word_embeddings=False), cases(1, 24)[:1],
+        dtype=torch.float16, seed=59)
+    yield Model("marian_base", hf.MarianModel, hf.MarianConfig(
+        **dict(small, encoder_layers=1, decoder_layers=1)), cases(1, 24)[:1], dtype=torch.bfloat16, seed=60)
     yield Model("marian", hf.MarianMTModel, hf.MarianConfig(
         **small, scale_embedding=True, activation_function="swish"), cases(1, 24), seed=56)
     yield Model("marian_two_vocabularies", hf.MarianMTModel, hf.MarianConfig(
