@@ -89,7 +89,8 @@ static attn_status add_merge(struct attn_reader *reader, struct bpe *bpe, const 
     if (id < 0)
         return attn_reader_fail(reader, NULL, "what the merge of %.60s and %.60s makes is not in the vocabulary",
                                 left.bytes, right.bytes);
-    attn_merges_add(&bpe->merges, left_id, right_id, rank, id);
+    if (!attn_merges_add(&bpe->merges, left_id, right_id, rank, id))
+        return attn_reader_fail(reader, NULL, "one of too many merges that collide in a hash table");
     return ATTN_OK;
 }
 

@@ -26,8 +26,8 @@ struct attn_symbol {
 
 /** Makes room for `count` pairs. @return false without memory. */
 bool attn_merges_reserve(struct attn_pool *pool, struct attn_merges *merges, size_t count);
-/** Adds a pair; one that is there gets the new rank and id. */
-void attn_merges_add(struct attn_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t id);
+/** Adds a pair; one that is there gets the new rank and id. @return false if it is one of very many that collide. */
+bool attn_merges_add(struct attn_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t id);
 
 /** What attn_merge_word needs beside the symbols, for `count` of them. */
 size_t attn_merge_scratch_bytes(size_t count);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum { SHORT_WORD = 32, STEPS_A_MERGE = 64 };
+static const uint64_t multiplier = 0x9e3779b97f4a7c15U;
 
 bool attn_merges_reserve(struct attn_pool *pool, struct attn_merges *merges, size_t count) {
     size_t slots = 16;
@@ -25,15 +26,20 @@ static uint64_t pair_of(int32_t left, int32_t right) {
 
 /* @return the pair's slot, or the empty one where it would be. */
 static struct attn_merge *slot_of(const struct attn_merges *merges, uint64_t pair) {
-    size_t slot = (size_t)(pair * 0x9e3779b97f4a7c15U >> merges->shift);
+    size_t slot = (size_t)(pair * multiplier >> merges->shift);
     while (merges->slots[slot].rank != UINT32_MAX && merges->slots[slot].pair != pair)
         slot = (slot + 1) & merges->slot_mask;
     return &merges->slots[slot];
 }
 
-void attn_merges_add(struct attn_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t id) {
+bool attn_merges_add(struct attn_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t id) {
     uint64_t pair = pair_of(left, right);
-    *slot_of(merges, pair) = (struct attn_merge){.pair = pair, .rank = rank, .id = id};
+    struct attn_merge *slot = slot_of(merges, pair);
+    size_t home = (size_t)(pair * multiplier >> merges->shift);
+    if ((((size_t)(slot - merges->slots) - home) & merges->slot_mask) > ATTN_LONGEST_PROBE)
+        return false;
+    *slot = (struct attn_merge){.pair = pair, .rank = rank, .id = id};
+    return true;
 }
 
 static size_t merge_short(const struct attn_merges *merges, struct attn_symbol *symbols, size_t count) {

@@ -29,8 +29,10 @@ static bool equals(const struct attn_vocabulary_entry *entry, uint32_t hash, str
 
 bool attn_vocabulary_add(struct attn_vocabulary *vocabulary, struct attn_string text, int32_t id) {
     uint32_t hash = attn_hash(ATTN_HASH_START, text.bytes, text.length);
-    size_t slot = slot_of(vocabulary, hash);
+    size_t slot = slot_of(vocabulary, hash), tried = 0;
     for (; vocabulary->slots[slot] != 0; slot = (slot + 1) & vocabulary->slot_mask) {
+        if (++tried > ATTN_LONGEST_PROBE)
+            return false;
         struct attn_vocabulary_entry *entry = &vocabulary->entries[vocabulary->slots[slot] - 1];
         if (equals(entry, hash, text, (struct attn_string){0})) {
             entry->id = id;
@@ -71,8 +73,10 @@ static attn_status add_member(struct attn_reader *reader, struct attn_vocabulary
         return attn_reader_fail(reader, text, "an id is a whole number from 0 to %d", ATTN_VOCABULARY_LIMIT - 1);
     struct attn_string copy = {.length = strlen(text)};
     copy.bytes = attn_pool_copy(reader->pool, text, copy.length);
-    if (copy.bytes == NULL || !attn_vocabulary_add(vocabulary, copy, (int32_t)id))
+    if (copy.bytes == NULL)
         return attn_reader_no_memory(reader);
+    if (!attn_vocabulary_add(vocabulary, copy, (int32_t)id))
+        return attn_reader_fail(reader, text, "one of too many tokens that collide in a hash table");
     return ATTN_OK;
 }
 

@@ -7,6 +7,9 @@
 
 /** Ids are below the limit; larger ones than `dense` take at least one token for each 16. */
 enum { ATTN_VOCABULARY_LIMIT = 1 << 24, ATTN_VOCABULARY_DENSE = 1 << 20 };
+/** Entries of a hash table that stand in each other's way, at most: tables are half empty, only malice makes so many.
+ */
+enum { ATTN_LONGEST_PROBE = 1024 };
 
 struct attn_vocabulary_entry {
     struct attn_string text; /**< a NUL behind it */
@@ -39,7 +42,8 @@ static inline uint32_t attn_hash(uint32_t hash, const char *bytes, size_t length
 
 /** Makes room for `capacity` texts; adding more than that fails. @return false without memory. */
 bool attn_vocabulary_reserve(struct attn_pool *pool, struct attn_vocabulary *vocabulary, size_t capacity);
-/** Adds a text, which must stay; a text that is there gets the new id. @return false if there is no room. */
+/** Adds a text, which must stay; a text that is there gets the new id. @return false if there is no room,
+    or if it is one of very many whose hashes collide. */
 bool attn_vocabulary_add(struct attn_vocabulary *vocabulary, struct attn_string text, int32_t id);
 /** Makes by_id; to be called when all are added. @return false without memory, or for ids that are too sparse. */
 bool attn_vocabulary_finish(struct attn_pool *pool, struct attn_vocabulary *vocabulary);

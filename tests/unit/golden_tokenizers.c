@@ -26,6 +26,23 @@ enum { STRIDE = 5 };
 enum { STRIDE = 1 };
 #endif
 
+/*
+ * Tokenizers that differ from another one by the files they are read from or by one setting; it is enough to run every
+ * so many blocks of these. All others, among them all that somebody uses and one of each kind, run all texts.
+ */
+enum { TWIN_STRIDE = 5 };
+static const char *const twins[] = {"bert_cased_files", "bert_files",   "bert_lower_accents", "bert_strip",
+                                    "clip_files",       "gpt2_files",   "gpt2_prefix",        "llama2_metaspace",
+                                    "roberta_files",    "unigram_first"};
+
+static size_t stride_of(const char *name) {
+    for (size_t i = 0; i < sizeof twins / sizeof *twins; i++) {
+        if (strcmp(twins[i], name) == 0 && (int)STRIDE < (int)TWIN_STRIDE)
+            return TWIN_STRIDE;
+    }
+    return STRIDE;
+}
+
 struct text {
     const char *bytes;
     size_t length;
@@ -158,6 +175,21 @@ static void add_decoded(uint32_t *sum, const struct attn_tokenizer *tokenizer, c
     free(ids);
 }
 
+/* Units of UTF-16 are code points in a text without characters beyond U+FFFF; some of those are seen to be. */
+static bool has_own_units(const struct text *texts, size_t index) {
+    enum { SEEN = 16 };
+    if (index % SEEN == 0)
+        return true;
+    for (size_t i = index; i < index + 2; i++) { /* with the pair */
+        const struct text *text = &texts[i % TEXTS];
+        for (size_t at = 0; at < text->length; at++) {
+            if ((unsigned char)text->bytes[at] >= 0xf0)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Sums over a block as make_tokenizers.py makes them: ids, places, decoded texts. */
 static void sum_block(const struct attn_tokenizer *tokenizer, const struct text *texts, size_t block,
                       uint32_t sums[3]) {
@@ -165,9 +197,11 @@ static void sum_block(const struct attn_tokenizer *tokenizer, const struct text 
     memset(sums, 0, 3 * sizeof *sums);
     for (size_t index = block * BLOCK; index < (block + 1) * BLOCK; index++) {
         struct attn_encoding points = encode(tokenizer, texts, index, mode, ATTN_OFFSET_CODE_POINTS);
-        struct attn_encoding units = encode(tokenizer, texts, index, mode, ATTN_OFFSET_UTF16);
+        struct attn_encoding units = {0};
+        if (has_own_units(texts, index))
+            units = encode(tokenizer, texts, index, mode, ATTN_OFFSET_UTF16);
         add_ids(&sums[0], &points);
-        add_places(&sums[1], &points, &units);
+        add_places(&sums[1], &points, units.tokens != NULL ? &units : &points);
         add_decoded(&sums[2], tokenizer, &points);
         attn_encoding_reset(&points);
         attn_encoding_reset(&units);
@@ -230,7 +264,7 @@ static void compare(const struct attn_tokenizer *tokenizer, const json_t *expect
         compare_example(tokenizer, texts, i, json_array_get(examples, i), name);
     ck_assert_uint_eq(json_array_size(blocks), TEXTS / BLOCK);
     int different = 0;
-    for (size_t i = 0; i < json_array_size(blocks); i += STRIDE)
+    for (size_t i = 0; i < json_array_size(blocks); i += stride_of(name))
         different += compare_block(tokenizer, texts, i, json_array_get(blocks, i), name, different < 9);
     ck_assert_int_eq(different, 0);
     free(bytes);
