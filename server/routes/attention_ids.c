@@ -158,9 +158,13 @@ static bool is_about_text(const char *field, const char *ids, const struct atten
 void attention_problem_from_inputs(struct problem *problem, const struct attention_transformer *transformer,
                                    const struct attn_error *error) {
     struct attn_error moved = *error;
-    if (!is_about_text(error->field, "input_ids", &transformer->text, "text", moved.field, sizeof moved.field)) {
+    bool is_text =
+        is_about_text(error->field, "input_ids", &transformer->text, "text", moved.field, sizeof moved.field) ||
         is_about_text(error->field, "decoder_input_ids", &transformer->decoder_text, "decoder_text", moved.field,
                       sizeof moved.field);
+    if (is_text && error->status == ATTN_ERANGE) {
+        snprintf(moved.message, sizeof moved.message, "the tokenizer makes an id of it that the model has not: %.150s",
+                 error->message);
     }
     problem_from_attn(problem, &moved);
 }

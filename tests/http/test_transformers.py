@@ -52,6 +52,9 @@ def models(tmp_path_factory):
     for name in ("bert", "bart"):
         shutil.copytree(MODELS / name, folder / f"{name}-words")
         (folder / f"{name}-words" / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    beyond = TOKENIZER | {"model": TOKENIZER["model"] | {"vocab": TOKENIZER["model"]["vocab"] | {"zebra": 67}}}
+    shutil.copytree(MODELS / "bert", folder / "bert-beyond")
+    (folder / "bert-beyond" / "tokenizer.json").write_text(json.dumps(beyond))
     shutil.copytree(MODELS / "bert", folder / "bert-broken")
     (folder / "bert-broken" / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Telepathy"}}')
     shutil.copy(HERE.parent / "golden" / "data" / "minilm-layer0.safetensors", folder / "layer.safetensors")
