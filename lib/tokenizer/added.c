@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Contents are normalised when a tokenizer is opened, which nothing ends. */
+enum { LONGEST_CONTENT = 4096 };
+
 static bool tree_add(struct attn_added_tree *tree, struct attn_string text, int32_t id) {
     uint32_t *link = &tree->roots[(unsigned char)text.bytes[0]], at = 0;
     for (size_t i = 0; i < text.length; i++) {
@@ -91,6 +94,8 @@ static attn_status read_token(struct attn_reader *reader, const json_t *json, st
     if (!json_is_object(json))
         return attn_reader_fail(reader, NULL, "an object is needed");
     attn_status status = attn_read_string(reader, json, "content", ATTN_REQUIRED, &token->content);
+    if (status == ATTN_OK && token->content.length > LONGEST_CONTENT)
+        return attn_reader_fail(reader, "content", "an added token has at most %d bytes", LONGEST_CONTENT);
     if (status == ATTN_OK)
         status = attn_read_size(reader, json, "id", ATTN_REQUIRED, ATTN_VOCABULARY_LIMIT - 1, &id);
     const struct {
@@ -254,6 +259,7 @@ static attn_status extract_normalized(const struct attn_added *added, const stru
 attn_status attn_added_extract(const struct attn_added *added, const struct attn_normalizer *normalizer,
                                const struct attn_slice *text, struct attn_pieces *pieces, struct attn_error *error) {
     struct attn_normal normal = {.patience = pieces->matches.patience};
+    normal.text.limit = normal.next.limit = pieces->text.limit;
     struct attn_piece_list *plain = &pieces->next_list;
     attn_status status = ATTN_OK;
     plain->count = 0;

@@ -245,6 +245,9 @@ attn_status attn_bpe_tokenize(const void *data, struct attn_run *run) {
             return attn_run_push(run, id, 0, piece->length, (struct attn_string){piece->bytes, piece->length});
     }
     size_t most = most_symbols(bpe, piece->length);
+    if (most > run->pieces.text.limit) /* with byte_fallback, prefixes are bytes too */
+        return attn_fail(run->error, ATTN_ELIMIT, "text", "the tokenizer makes more than %zu tokens of the text",
+                         run->pieces.text.limit);
     struct word word = {.symbols = attn_run_scratch(run, most * sizeof *word.symbols + attn_merge_scratch_bytes(most))};
     if (word.symbols == NULL)
         return attn_fail(run->error, ATTN_ENOMEM, "text", "no memory for the tokens");

@@ -50,9 +50,22 @@ static attn_status say_why(const struct attn_run *run, attn_status status) {
     if (run->patience->is_over)
         return attn_fail(run->error, ATTN_ECANCELLED, "text", "stopped");
     if (status == ATTN_ENOMEM && (run->pieces.text.is_full || run->pieces.next.is_full))
-        return attn_fail(run->error, ATTN_ELIMIT, "text", "the text has more than %d bytes when it is normalised",
-                         ATTN_TEXT_LIMIT);
+        return attn_fail(run->error, ATTN_ELIMIT, "text", "the tokenizer makes more than %zu bytes of the text",
+                         run->pieces.text.limit);
     return status;
+}
+
+/*
+ * What a text may become when it is normalised, and its tokens at most: a blank becomes a sign of three bytes; beyond
+ * ASCII, NFKC makes eleven times as much at most, and bytes that are written as characters twice that. More is made by
+ * tokenizers that blow texts up only, and would take memory that no caller expects.
+ */
+static size_t longest_text(const char *bytes, size_t length) {
+    enum { FREE = 4096, AN_ASCII_BYTE = 4, ANOTHER_BYTE = 24 };
+    size_t limit = FREE;
+    for (size_t i = 0; i < length; i++)
+        limit += (unsigned char)bytes[i] < 0x80 ? AN_ASCII_BYTE : ANOTHER_BYTE;
+    return limit < ATTN_TEXT_LIMIT ? limit : ATTN_TEXT_LIMIT;
 }
 
 /* Cuts one text into run->cuts. */
@@ -67,6 +80,7 @@ static attn_status run_text(const struct attn_tokenizer *tokenizer, struct attn_
     }
     if (length > ATTN_LONGEST_INPUT)
         return attn_fail(run->error, ATTN_ELIMIT, field, "a text has at most %d bytes", ATTN_LONGEST_INPUT);
+    run->pieces.text.limit = run->pieces.next.limit = longest_text(bytes, length);
     struct attn_text text = {0};
     attn_status status = copy_text(&text, bytes, length) ? ATTN_OK : no_memory(run->error, field);
     struct attn_slice slice = {.bytes = text.bytes, .origins = text.origins, .length = length};

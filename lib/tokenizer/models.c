@@ -65,6 +65,9 @@ bool attn_cuts_push(struct attn_cuts *cuts, const struct attn_cut *cut) {
 
 attn_status attn_run_push(struct attn_run *run, int32_t id, size_t begin, size_t end, struct attn_string value) {
     const struct attn_slice *piece = &run->piece;
+    if (run->cuts.count >= run->pieces.text.limit)
+        return attn_fail(run->error, ATTN_ELIMIT, "text", "the tokenizer makes more than %zu tokens of the text",
+                         run->pieces.text.limit);
     size_t last = end > begin ? end - 1 : begin;
     last = last < piece->length ? last : piece->length - 1;
     struct attn_cut cut = {

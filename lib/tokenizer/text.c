@@ -14,7 +14,8 @@ void attn_text_reset(struct attn_text *text) {
 /* Kept out of line: the check before it is in every loop. */
 static __attribute__((noinline)) bool grow(struct attn_text *text, size_t more) {
     size_t wanted;
-    text->is_full = __builtin_add_overflow(text->length, more, &wanted) || wanted > ATTN_TEXT_LIMIT;
+    size_t limit = text->limit > 0 ? text->limit : ATTN_TEXT_LIMIT;
+    text->is_full = __builtin_add_overflow(text->length, more, &wanted) || wanted > limit;
     if (text->is_full)
         return false;
     size_t capacity = text->capacity < 256 ? 256 : text->capacity;

@@ -32,7 +32,8 @@ struct attn_text {
     char *bytes;
     struct attn_origin *origins;
     size_t length, capacity;
-    bool is_full; /**< more than ATTN_TEXT_LIMIT was to be written */
+    size_t limit; /**< the longest it may become; 0: ATTN_TEXT_LIMIT */
+    bool is_full; /**< more than that was to be written */
 };
 
 void attn_text_reset(struct attn_text *text);

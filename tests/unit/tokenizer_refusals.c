@@ -251,6 +251,25 @@ START_TEST(blanks_behind_tokens_are_looked_at_once) {
 }
 END_TEST
 
+START_TEST(tokens_beyond_all_measure_are_refused) {
+    struct attn_tokenizer *tokenizer =
+        must_open(BPE("{\"<0x61>\":0,\"<0x70>\":1}", "[]",
+                      ",\"byte_fallback\":true,\"continuing_subword_prefix\":\"" FIVE(FIVE("p")) "\""));
+    struct attn_encoding encoding = {0};
+    struct attn_error error = {0};
+    char text[1001] = "";
+    memset(text, 'a', sizeof text - 1);
+    struct attn_encode_options options = ATTN_ENCODE_DEFAULTS;
+    ck_assert_int_eq(encode(tokenizer, text, NULL, options, &encoding, &error), ATTN_ELIMIT);
+    ck_assert_str_eq(error.field, "text");
+    text[100] = '\0';
+    ck_assert_int_eq(encode(tokenizer, text, NULL, options, &encoding, &error), ATTN_OK);
+    ck_assert_uint_eq(encoding.count, 1 + 99 * 26);
+    attn_encoding_reset(&encoding);
+    attn_tokenizer_close(tokenizer);
+}
+END_TEST
+
 START_TEST(tokens_are_asked_for_by_id_and_by_text) {
     struct attn_tokenizer *tokenizer = must_open(
         "{\"added_tokens\":[{\"id\":9,\"content\":\"[X]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
@@ -289,6 +308,7 @@ int main(void) {
     tcase_add_test(cases, normalisers_that_blow_a_text_up_come_to_an_end);
     tcase_add_loop_test(cases, long_work_ends_when_nobody_waits_for_it, 0, (int)(sizeof slow / sizeof *slow));
     tcase_add_test(cases, blanks_behind_tokens_are_looked_at_once);
+    tcase_add_test(cases, tokens_beyond_all_measure_are_refused);
     tcase_add_test(cases, tokens_are_asked_for_by_id_and_by_text);
     suite_add_tcase(suite, cases);
     return run_suite(suite);

@@ -81,8 +81,9 @@ ATTN_API void attn_tokenizer_close(struct attn_tokenizer *tokenizer);
  * @param options   NULL is ATTN_ENCODE_DEFAULTS
  * @param encoding  receives the tokens, to be freed by attn_encoding_reset; untouched on failure
  * @return ATTN_OK; ATTN_EFORMAT for bytes that are no UTF-8, with error->offset; ATTN_ELIMIT for more than max_length
- *         tokens, for a text of more than 8 MiB, or 32 MiB once it is normalised, and for one with which a match of
- *         a pattern of the tokenizer takes too many steps; ATTN_ERANGE where max_length leaves no room for the
+ *         tokens, for a text of more than 8 MiB, for one of which the tokenizer makes far more than it was (4096
+ *         bytes or tokens, 4 for a byte of ASCII and 24 for another, 32 MiB), and for one with which a match of a
+ *         pattern of the tokenizer takes too many steps; ATTN_ERANGE where max_length leaves no room for the
  *         special tokens; ATTN_ECANCELLED; ATTN_ENOMEM; error->field is "text" or "text_pair". With tokenizers that
  *         are in use, time grows as n log n with the text at most: seconds for 8 MiB. One that was made to do harm,
  *         with a pattern or tokens of its own, can make it grow with the square: is_cancelled ends that too, within
