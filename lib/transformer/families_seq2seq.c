@@ -13,7 +13,7 @@ static const struct attn_family_key t5_keys[] = {
     {ATTN_SET_BUCKETS, "relative_attention_num_buckets", 32},
     {ATTN_SET_BUCKET_DISTANCE, "relative_attention_max_distance", 128},
     {ATTN_SET_NORM_EPSILON, "layer_norm_epsilon", 1e-6},
-    {ATTN_SET_ACTIVATION, "feed_forward_proj", ATTN_REQUIRED},
+    {ATTN_SET_ACTIVATION, "feed_forward_proj", ATTN_ACTIVATION_RELU},
     {ATTN_SET_GATED, "feed_forward_proj", 0},
     {ATTN_SET_SCALES_SCORES, NULL, 0},
     {ATTN_SET_DECODER_START, "decoder_start_token_id", -1},

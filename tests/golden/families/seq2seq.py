@@ -31,8 +31,8 @@ def t5(name, seed, kind=hf.T5ForConditionalGeneration, dtype=torch.float32, tie=
 
 
 def t5_4(config):
-    """What transformers 4 wrote."""
-    for name in ("scale_decoder_outputs", "tie_word_embeddings", "dense_act_fn", "is_gated_act"):
+    """What transformers 4 wrote; the first T5s have no feed_forward_proj either, which is ReLU."""
+    for name in ("scale_decoder_outputs", "tie_word_embeddings", "dense_act_fn", "is_gated_act", "feed_forward_proj"):
         config.pop(name)
 
 
