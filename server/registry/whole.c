@@ -15,6 +15,12 @@ static enum problem_id id_of(attn_status status) {
     }
 }
 
+/* What the system said of a file, without the path before it: clients know the file by its name in the folder. */
+static const char *without_path(const struct attn_error *error) {
+    const char *colon = error->status == ATTN_EIO && error->field[0] != '\0' ? strrchr(error->message, ':') : NULL;
+    return colon != NULL && colon[1] == ' ' ? colon + 2 : error->message;
+}
+
 /* error->field is a file's name and the key in it, both of which the reader needs. */
 static void fail_folder(struct problem *problem, const struct attn_error *error) {
     char pointer[sizeof error->field + 1] = "";
@@ -23,7 +29,7 @@ static void fail_folder(struct problem *problem, const struct attn_error *error)
     if (error->field[0] != '\0')
         snprintf(pointer, sizeof pointer, "/%s", error->field);
     if (id != PROBLEM_MALFORMED) {
-        problem_set(problem, id, pointer, "%s%s%s", error->field, colon, error->message);
+        problem_set(problem, id, pointer, "%s%s%s", error->field, colon, without_path(error));
         return;
     }
     problem_set(problem, id, pointer, "%s%s%s, at byte %zu", error->field, colon, error->message, error->offset);

@@ -136,8 +136,7 @@ static bool is_transformer(const struct attention *attention) {
     return attention->request.mode == ATTENTION_TRANSFORMER;
 }
 
-/** Request to plan. */
-/** The computation was told to stop: says by whom. */
+/** The work was told to stop: says by whom. */
 static void problem_from_stop(struct exchange *exchange) {
     switch (atomic_load(&exchange->job.stop)) {
     case JOB_CLIENT_GONE:
@@ -151,6 +150,7 @@ static void problem_from_stop(struct exchange *exchange) {
     }
 }
 
+/** Request to plan. */
 static bool make_plan(struct exchange *exchange, struct attention *attention) {
     uint64_t started = clock_ns();
     attention->plan = attention_request_plan(&attention->request, &exchange->execution, &exchange->problem);

@@ -81,6 +81,21 @@ static bool check_source(const struct attention_request *request, unsigned takes
     return false;
 }
 
+/** What says how a text becomes ids, where there is none. */
+static bool check_text_options(const struct attention_request *request, struct problem *problem) {
+    static const char *const of_texts[] = {"truncation", "add_special_tokens"};
+    if (is_given(request, "text") || is_given(request, "decoder_text")) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof of_texts / sizeof *of_texts; i++) {
+        if (is_given(request, of_texts[i])) {
+            return fail_at(of_texts[i], problem,
+                           "this field goes with `text` or `decoder_text`; ids stand as they are");
+        }
+    }
+    return true;
+}
+
 /** What means nothing without something else. */
 static bool check_companions(const struct attention_request *request, unsigned takes, struct problem *problem) {
     static const char *const beside_ids[] = {"attention_mask", "token_type_ids"};
@@ -97,7 +112,7 @@ static bool check_companions(const struct attention_request *request, unsigned t
     if (is_given(request, "token_type_ids") && (takes & ATTN_TAKES_TYPES) == 0) {
         return fail_at("token_type_ids", problem, "this model has no token types");
     }
-    return true;
+    return check_text_options(request, problem);
 }
 
 static bool check_decoder(const struct attention_request *request, bool has_decoder, struct problem *problem) {

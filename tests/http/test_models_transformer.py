@@ -310,6 +310,12 @@ def test_what_is_no_model_is_refused(server, files, status, pointer, words):
     problem(server.request("GET", "/models/refused"), 404, "model-not-found")
 
 
+def test_no_path_of_the_server_is_told(server):
+    for files in ({}, without(GPT2, "model.safetensors"), without(BERT, "model-00002-of-00003.safetensors")):
+        found = problem(put_tar(server, "refused", tar(files)), 422, "invalid-request")
+        assert "upload" not in found["detail"] and found["detail"].endswith(": No such file or directory"), found
+
+
 def test_offsets_are_of_the_archive(server):
     body = tar(BROKEN_HEADER)
     found = problem(put_tar(server, "refused", body), 400, "malformed-body")

@@ -108,6 +108,22 @@ def test_every_layer_and_head_is_transformers(models, name, case):
         check_predictions(answer["predictions"], expect, mask)
 
 
+def test_the_whole_vocabulary_in_order(models):
+    answer = ask_ok(models, model="gpt2", input_ids=[5, 6, 7], predictions=67, return_output=False)
+    few = ask_ok(models, model="gpt2", input_ids=[5, 6, 7], predictions=5, return_output=False)
+    for whole, first in zip(answer["predictions"], few["predictions"], strict=True):
+        keys = [(-entry["probability"], entry["id"]) for entry in whole]
+        assert keys == sorted(keys) and sorted(entry["id"] for entry in whole) == list(range(67))
+        assert abs(sum(entry["probability"] for entry in whole) - 1) < 1e-5
+        assert first == whole[:5]
+
+
+def test_a_deadline_in_the_midst_of_the_texts(models):
+    fields = {"model": "bert-words", "text": ["a"] * 200000, "weights": "none", "return_output": False}
+    response = ask.attention(models, fields, **{"Request-Timeout-Ms": "1"})
+    assert response.status == 504 and response.json()["detail"].startswith("the deadline passed before"), response.body
+
+
 def test_binary_both_ways(models):
     tensors, metadata = golden("bart")
     case = next(case for case in json.loads(metadata["cases"]) if case["name"] == "uneven")
