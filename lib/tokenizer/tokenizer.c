@@ -8,12 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* NUL ends a text for who reads it: it becomes a byte that is no UTF-8, and so U+FFFD. */
+static void hide_nul(struct attn_tokens *bytes) {
+    for (size_t i = 0; i < bytes->length; i++)
+        if (bytes->bytes[i] == '\0')
+            bytes->bytes[i] = (char)0xff;
+}
+
 /* How a token of the model reads; `tokens` is emptied first. @return false without memory. */
 static bool put_readable(const struct attn_tokenizer *tokenizer, struct attn_string token, struct attn_tokens *bytes,
                          struct attn_tokens *tokens) {
     bytes->length = tokens->length = 0;
-    if (tokenizer->is_byte_level)
-        return attn_tokens_put_byte_level(bytes, token) && attn_tokens_put_lossy(tokens, bytes->bytes, bytes->length);
+    if (tokenizer->is_byte_level) {
+        if (!attn_tokens_put_byte_level(bytes, token))
+            return false;
+        hide_nul(bytes);
+        return attn_tokens_put_lossy(tokens, bytes->bytes, bytes->length);
+    }
     size_t size;
     for (size_t at = 0; at < token.length; at += size) {
         bool is_space = attn_utf8_read(token.bytes + at, &size) == tokenizer->space_sign;

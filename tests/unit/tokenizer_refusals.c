@@ -274,18 +274,20 @@ START_TEST(tokens_are_asked_for_by_id_and_by_text) {
     struct attn_tokenizer *tokenizer = must_open(
         "{\"added_tokens\":[{\"id\":9,\"content\":\"[X]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
         "\"normalized\":false,\"special\":true}],\"decoder\":{\"type\":\"ByteLevel\"},"
-        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0120a\":0,\"\\u00c3\":1},\"merges\":[]}}");
-    ck_assert_uint_eq(attn_tokenizer_vocab_size(tokenizer), 3); /* added tokens get the next id, whatever they say */
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\u0120a\":0,\"\\u00c3\":1,\"b\\u0100c\":2},\"merges\":[]}}");
+    ck_assert_uint_eq(attn_tokenizer_vocab_size(tokenizer), 4); /* added tokens get the next id, whatever they say */
     ck_assert_str_eq(attn_tokenizer_token_text(tokenizer, 0), " a");
     ck_assert_str_eq(attn_tokenizer_token(tokenizer, 0), "\xc4\xa0"
                                                          "a");
     ck_assert_str_eq(attn_tokenizer_token_text(tokenizer, 1), "\xef\xbf\xbd");
-    ck_assert_str_eq(attn_tokenizer_token_text(tokenizer, 2), "[X]");
-    ck_assert_ptr_null(attn_tokenizer_token_text(tokenizer, 3));
+    ck_assert_str_eq(attn_tokenizer_token_text(tokenizer, 2), "b\xef\xbf\xbd"
+                                                              "c"); /* U+0100 stands for a NUL */
+    ck_assert_str_eq(attn_tokenizer_token_text(tokenizer, 3), "[X]");
+    ck_assert_ptr_null(attn_tokenizer_token_text(tokenizer, 4));
     ck_assert_ptr_null(attn_tokenizer_token(tokenizer, -1));
-    ck_assert_int_eq(attn_tokenizer_id(tokenizer, "[X]"), 2);
+    ck_assert_int_eq(attn_tokenizer_id(tokenizer, "[X]"), 3);
     ck_assert_int_eq(attn_tokenizer_id(tokenizer, "a"), -1);
-    int64_t ids[] = {0, 2, 3};
+    int64_t ids[] = {0, 3, 4};
     char *text = NULL;
     ck_assert_int_eq(attn_tokenizer_decode(tokenizer, ids, 2, false, &text, NULL), ATTN_OK);
     ck_assert_str_eq(text, " a[X]");

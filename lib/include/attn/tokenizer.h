@@ -101,8 +101,8 @@ ATTN_API void attn_encoding_reset(struct attn_encoding *encoding);
 ATTN_API size_t attn_tokenizer_vocab_size(const struct attn_tokenizer *tokenizer);
 
 /**
- * How a token reads: byte-level characters are turned back into bytes (those that are no UTF-8 by themselves into
- * U+FFFD), SentencePiece's U+2581 into a space; everything else stands as in the vocabulary ("##ing", "[CLS]").
+ * How a token reads: byte-level characters are turned back into bytes (NUL, and those that are no UTF-8 by themselves,
+ * into U+FFFD), SentencePiece's U+2581 into a space; everything else stands as in the vocabulary ("##ing", "[CLS]").
  *
  * @return UTF-8 ending in a NUL, as long-lived as the tokenizer; NULL for an id that there is not. Thread safe.
  */
