@@ -1,5 +1,5 @@
 /*
- * Maximum flow over the layered graph of attention (Abnar and Zuidema 2020, section 3.2), by Dinitz' algorithm: levels
+ * Maximum flow over the layered graph of attention (Abnar and Zuidema 2020, section 3), by Dinitz' algorithm: levels
  * by breadth-first search, then paths along falling levels until none is left. Every push empties an edge exactly (its
  * residual becomes the difference of two equal numbers), so that the bound on the number of paths, and with it the end
  * of the search, holds in floating point as it does in exact arithmetic.

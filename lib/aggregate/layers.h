@@ -6,7 +6,7 @@
 
 /**
  * A layer's matrix A: rows of (fused + I) scaled to sum 1. Rollout is the product of all (Abnar and Zuidema 2020,
- * section 3.1), kept as it grows; only flow needs every layer's at the end.
+ * section 3), kept as it grows; only flow needs every layer's at the end.
  */
 struct attn_layers {
     struct attn_collect collect;
