@@ -79,16 +79,19 @@ ATTN_API attn_status attn_plan_create_given(struct attn_plan **plan, const struc
  * The same for a whole model over text ids, embeddings, pictures or speech. Layers' tensors carry their layer (and
  * their stack where the model has several), in the order encoder, decoder, cross; `layers`, `heads` and `pairs` choose
  * within each wanted stack; layers behind the last that is needed are not run, and of an attention whose output nobody
- * reads only the heads between the first and the last chosen. `output` is the last hidden state
- * (the decoder's, with `encoder_output` beside it), `embedding` what pooling makes of it; `predictions` has ids as
- * indices and probabilities as values, (N, L, k), likeliest first. Rollout and flow go over all layers of the one
- * wanted self-attention stack. In rows and columns of padding, weights and outputs are 0.
+ * reads only the heads between the first and the last chosen. `output` is the last hidden state (the decoder's, with
+ * `encoder_output` beside it), `embedding` what pooling makes of it; `predictions` has ids as indices and probabilities
+ * as values, (N, L, k), likeliest first. Rollout and flow go over all layers of the one wanted self-attention stack. In
+ * rows and columns of padding, weights, internals and outputs are 0 (logsumexp and max_score -Infinity); padding counts
+ * in no analysis, is no sample of pca, and is like no token. `embedding` and `predictions` can be had without `output`.
+ * With pairs, a layer's internals come once. What a plan costs is counted as if nothing were masked, which only the run
+ * sees.
  *
  * @param model  must outlive the plan
  * @param inputs views are read when the plan runs; ids are checked here
  * @return as attn_plan_create; error->field also "input_ids/0/3", "attention_mask", "token_type_ids", "inputs_embeds",
  *         "pixel_values", "input_features", "decoder_input_ids", "decoder_attention_mask", "decoder_inputs_embeds",
- *         "stacks", "pooling", "predictions", "layers/1", "pairs/0". Thread safe.
+ *         "stacks", "dtype", "pooling", "normalize", "predictions", "layers/1", "pairs/0". Thread safe.
  */
 ATTN_API attn_status attn_plan_create_model(struct attn_plan **plan, const struct attn_model *model,
                                             const struct attn_model_inputs *inputs, const struct attn_want *want,
