@@ -23,7 +23,7 @@ enum {
     AHEAD_TILES = 8,          /* tiles that share asking for the next block's weights */
     ALIASING_BYTES = 4096,
     GROUP_TILES = 5,  /* row tiles that share a block at least, where several lanes share rows */
-    TASKS_A_LANE = 3, /* tasks are cut until there are so many */
+    TASKS_A_LANE = 8, /* tasks are cut until there are so many: lanes are seldom equally fast */
     ALIGNMENT = 64,   /* a cache line */
     PACK_DEPTH = 128  /* inputs that are packed at a time */
 };
