@@ -7,6 +7,7 @@
 #define LIB_AGGREGATE_COLLECTOR_H
 
 #include "lib/aggregate/result.h"
+#include "lib/tensor/execution.h"
 #include <attn/aggregate.h>
 #include <stdatomic.h>
 
@@ -121,26 +122,5 @@ attn_status attn_collector_status(struct attn_collector *collector, struct attn_
  * ATTN_OK, ATTN_ENOMEM. */
 attn_status attn_collect_emit(const struct attn_collect *collect, struct attn_result_tensor *tensor, size_t item,
                               const double *matrix);
-
-/** @return whether the caller wants the computation to end. */
-static inline bool attn_is_cancelled(const struct attn_execution *execution) {
-    return execution != NULL && execution->is_cancelled != NULL && execution->is_cancelled(execution->cancel_context);
-}
-
-/** Runs tasks on the executor, or here. */
-static inline void attn_run_tasks(const struct attn_execution *execution, size_t count, attn_task task,
-                                  void *argument) {
-    if (execution != NULL && execution->executor != NULL && count > 1) {
-        execution->executor->run(execution->executor->self, count, task, argument);
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        task(argument, i, 0);
-}
-
-/** @return how many lanes there are. */
-static inline size_t attn_lane_count(const struct attn_execution *execution) {
-    return execution != NULL && execution->executor != NULL ? execution->executor->width : 1;
-}
 
 #endif

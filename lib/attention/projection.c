@@ -1,5 +1,6 @@
 #include "lib/attention/projection.h"
 #include "lib/kernels/kernels.h"
+#include "lib/tensor/execution.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -45,13 +46,7 @@ static attn_status check(const struct attn_view *input, const struct attn_view *
 }
 
 static bool has_ended(struct projection *p) {
-    if (atomic_load_explicit(&p->is_cancelled, memory_order_relaxed))
-        return true;
-    const struct attn_execution *execution = p->execution;
-    if (execution == NULL || execution->is_cancelled == NULL || !execution->is_cancelled(execution->cancel_context))
-        return false;
-    atomic_store_explicit(&p->is_cancelled, true, memory_order_relaxed);
-    return true;
+    return attn_has_ended(p->execution, &p->is_cancelled);
 }
 
 /* Puts the bias into every row of a tile, for the product to be added to. */

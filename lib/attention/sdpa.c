@@ -12,6 +12,7 @@
  */
 #include "lib/attention/problem.h"
 #include "lib/tensor/error.h"
+#include "lib/tensor/execution.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -471,13 +472,7 @@ static void compute_head(const struct sdpa_problem *p, struct block *b, const st
 }
 
 static bool has_ended(struct call *call) {
-    if (atomic_load_explicit(&call->is_cancelled, memory_order_relaxed))
-        return true;
-    const struct attn_execution *execution = call->execution;
-    if (execution == NULL || execution->is_cancelled == NULL || !execution->is_cancelled(execution->cancel_context))
-        return false;
-    atomic_store_explicit(&call->is_cancelled, true, memory_order_relaxed);
-    return true;
+    return attn_has_ended(call->execution, &call->is_cancelled);
 }
 
 static size_t heads_per_task(const struct sdpa_problem *p) {
@@ -511,16 +506,6 @@ static void compute_task(void *argument, size_t task, size_t lane_index) {
     }
 }
 
-static void run_tasks(struct call *call, size_t tasks, attn_task task_function) {
-    const struct attn_executor *executor = call->execution != NULL ? call->execution->executor : NULL;
-    if (executor != NULL && tasks > 1) {
-        executor->run(executor->self, tasks, task_function, call);
-        return;
-    }
-    for (size_t task = 0; task < tasks; task++)
-        task_function(call, task, 0);
-}
-
 /* The spans of a block's rows. */
 static void prepare_spans(void *argument, size_t task, size_t lane) {
     struct call *call = argument;
@@ -551,14 +536,14 @@ static attn_status prepare_masks(struct call *call, struct sdpa_problem *p) {
     if (!wants_rows)
         return ATTN_OK;
     call->row_spans = call->spans + items;
-    run_tasks(call, p->batch * p->block_count, prepare_spans);
+    attn_run_tasks(call->execution, p->batch * p->block_count, prepare_spans, call);
     p->row_spans = call->row_spans;
     return ATTN_OK;
 }
 
 static attn_status run(struct call *call, struct attn_error *error) {
     const struct sdpa_problem *p = call->problem;
-    run_tasks(call, p->batch * (p->heads / heads_per_task(p)) * p->block_count, compute_task);
+    attn_run_tasks(call->execution, p->batch * (p->heads / heads_per_task(p)) * p->block_count, compute_task, call);
     if (atomic_load(&call->is_cancelled))
         return attn_fail(error, ATTN_ECANCELLED, "", "the computation was cancelled");
     return ATTN_OK;
@@ -578,7 +563,7 @@ attn_status attn_sdpa_with(const struct attn_kernels *kernels, const struct attn
     problem.kernels = attn_kernels_for(kernels, problem.dtype);
     struct call call = {.problem = &problem, .execution = execution};
     call.lane_bytes = problem.lane_scores + problem.lane_states + problem.lane_mask;
-    const size_t lanes = execution != NULL && execution->executor != NULL ? execution->executor->width : 1;
+    const size_t lanes = attn_lane_count(execution);
     size_t bytes;
     if (__builtin_mul_overflow(lanes, call.lane_bytes, &bytes))
         return attn_fail(error, ATTN_ENOMEM, "", "scratch for %zu lanes does not fit memory", lanes);

@@ -9,6 +9,7 @@
  */
 #include "lib/kernels/packed.h"
 #include "lib/kernels/kernels.h"
+#include "lib/tensor/execution.h"
 #include "lib/tensor/shape.h"
 
 #include <stdatomic.h>
@@ -158,13 +159,7 @@ struct application {
 };
 
 static bool has_ended(struct application *a) {
-    if (atomic_load_explicit(&a->is_cancelled, memory_order_relaxed))
-        return true;
-    const struct attn_execution *execution = a->execution;
-    if (execution == NULL || execution->is_cancelled == NULL || !execution->is_cancelled(execution->cancel_context))
-        return false;
-    atomic_store_explicit(&a->is_cancelled, true, memory_order_relaxed);
-    return true;
+    return attn_has_ended(a->execution, &a->is_cancelled);
 }
 
 /* Some rows times some panels, on their way. */

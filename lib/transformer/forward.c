@@ -1,5 +1,6 @@
 #include "lib/transformer/forward.h"
 #include "lib/tensor/error.h"
+#include "lib/tensor/execution.h"
 #include "lib/transformer/run.h"
 
 #include <stdlib.h>
@@ -73,17 +74,12 @@ attn_status attn_forward_check(const struct attn_forward *forward, struct attn_f
     return ATTN_OK;
 }
 
-static bool is_cancelled(const struct attn_run *run) {
-    const struct attn_execution *execution = run->execution;
-    return execution != NULL && execution->is_cancelled != NULL && execution->is_cancelled(execution->cancel_context);
-}
-
 /* One layer, up to where nobody wants any more of it. */
 static attn_status run_layer(struct attn_run *run, struct attn_stack_run *stack, size_t layer) {
     const bool has_cross = stack->stack->layers[layer].cross.heads > 0;
     const bool goes_on = stack->runs_whole || layer + 1 < layers_begun(stack);
     const bool does_cross = has_cross && (goes_on || layer < stack->cross_attended);
-    if (is_cancelled(run))
+    if (attn_is_cancelled(run->execution))
         return attn_fail(run->error, ATTN_ECANCELLED, "", "cancelled");
     attn_status status = attn_run_attention(run, stack, layer, false, !goes_on && !does_cross);
     if (status == ATTN_OK && does_cross)
@@ -152,12 +148,11 @@ attn_status attn_forward_run(const struct attn_forward *forward, const struct at
     attn_status status = attn_run_inputs(&run, forward, &facts, error);
     if (status != ATTN_OK)
         return status;
-    const bool is_shared = execution != NULL && execution->executor != NULL;
     struct attn_space space = {0};
     attn_run_places(&run, &space);
     run.execution = execution;
     run.result = result;
-    run.lane_count = is_shared ? execution->executor->width : 1;
+    run.lane_count = attn_lane_count(execution);
     run.lanes.bytes_per_lane = forward->model->max_lane_bytes[run.dtype == ATTN_FLOAT64];
     const size_t activations = space.used;
     attn_space_take(&space, run.lane_count, run.lanes.bytes_per_lane, 1);

@@ -1,5 +1,6 @@
 #include "lib/transformer/linear.h"
 #include "lib/kernels/kernels.h"
+#include "lib/tensor/execution.h"
 #include "lib/tensor/shape.h"
 
 #include <stdlib.h>
@@ -7,10 +8,6 @@
 
 /* Weight rows that a lane widens to float64 at a time: enough for the product to pay for it. */
 enum { TILE_COLUMNS = 16 };
-
-static bool is_over(const struct attn_execution *execution) {
-    return execution != NULL && execution->is_cancelled != NULL && execution->is_cancelled(execution->cancel_context);
-}
 
 struct over_rows {
     size_t rows, block;
@@ -23,25 +20,16 @@ struct over_rows {
 static void rows_task(void *argument, size_t task, size_t lane) {
     struct over_rows *over = argument;
     const size_t begin = task * over->block, left = over->rows - begin;
-    if (atomic_load_explicit(&over->is_cancelled, memory_order_relaxed))
+    if (attn_has_ended(over->execution, &over->is_cancelled))
         return;
-    if (is_over(over->execution)) {
-        atomic_store_explicit(&over->is_cancelled, true, memory_order_relaxed);
-        return;
-    }
     over->work(over->context, begin, begin + (left < over->block ? left : over->block), lane);
 }
 
 attn_status attn_over_rows(size_t rows, size_t block, attn_rows_work work, void *context,
                            const struct attn_execution *execution) {
-    const struct attn_executor *executor = execution != NULL ? execution->executor : NULL;
     struct over_rows over = {.rows = rows, .block = block, .work = work, .context = context, .execution = execution};
     const size_t tasks = rows / block + (rows % block != 0);
-    if (executor != NULL && executor->width > 1 && tasks > 1)
-        executor->run(executor->self, tasks, rows_task, &over);
-    else
-        for (size_t task = 0; task < tasks; task++)
-            rows_task(&over, task, 0);
+    attn_run_tasks(execution, tasks, rows_task, &over);
     return atomic_load(&over.is_cancelled) ? ATTN_ECANCELLED : ATTN_OK;
 }
 
@@ -147,7 +135,7 @@ static void wide_columns(void *context, size_t begin, size_t end, size_t lane) {
 
 attn_status attn_weight_apply(const struct attn_product_call *call, attn_dtype dtype, const struct attn_lanes *lanes,
                               const struct attn_execution *execution) {
-    if (is_over(execution))
+    if (attn_is_cancelled(execution))
         return ATTN_ECANCELLED;
     if (dtype != ATTN_FLOAT64)
         return apply_packed(call, execution);

@@ -1,6 +1,7 @@
 /** Every family: tiny models with random weights against Hugging Face transformers and torch (tests/golden/README.md).
  */
 #include "tests/golden/runner/lanes.h"
+#include "tests/golden/runner/model_inputs.h"
 #include "tests/golden/runner/numbers.h"
 #include "tests/unit/run_suite.h"
 
@@ -19,27 +20,6 @@ struct subject {
     struct attn_model *model;
     json_t *cases;
 };
-
-static const struct {
-    const char *name;
-    size_t offset;
-} inputs_by_name[] = {
-    {"input_ids", offsetof(struct attn_model_inputs, input_ids)},
-    {"attention_mask", offsetof(struct attn_model_inputs, attention_mask)},
-    {"token_type_ids", offsetof(struct attn_model_inputs, token_type_ids)},
-    {"inputs_embeds", offsetof(struct attn_model_inputs, inputs_embeds)},
-    {"pixel_values", offsetof(struct attn_model_inputs, pixel_values)},
-    {"input_features", offsetof(struct attn_model_inputs, input_features)},
-    {"decoder_input_ids", offsetof(struct attn_model_inputs, decoder_input_ids)},
-    {"decoder_attention_mask", offsetof(struct attn_model_inputs, decoder_attention_mask)},
-    {"decoder_inputs_embeds", offsetof(struct attn_model_inputs, decoder_inputs_embeds)},
-};
-
-static struct attn_view find(const struct subject *subject, const char *one, const char *group, const char *name) {
-    char key[256];
-    snprintf(key, sizeof key, "%s/%s/%s", one, group, name);
-    return attn_safetensors_find(subject->expected, key).view;
-}
 
 /* Opening */
 
@@ -95,12 +75,10 @@ static attn_status run_case(const struct subject *subject, const json_t *one, at
         .predictions = (size_t)json_integer_value(json_object_get(one, "predictions")),
     };
     struct attn_want want = ATTN_WANT_DEFAULTS;
-    struct attn_model_inputs inputs = {0};
+    const struct attn_model_inputs inputs =
+        golden_model_inputs(subject->expected, json_string_value(json_object_get(one, "name")));
     struct attn_plan *plan = NULL;
     want.forms = ATTN_BIT(ATTN_FORM_PER_HEAD);
-    for (size_t i = 0; i < sizeof inputs_by_name / sizeof *inputs_by_name; i++)
-        *(struct attn_view *)(void *)((char *)&inputs + inputs_by_name[i].offset) =
-            find(subject, json_string_value(json_object_get(one, "name")), "inputs", inputs_by_name[i].name);
     attn_status status = attn_plan_create_model(&plan, subject->model, &inputs, &want, &model_want, error);
     if (status == ATTN_OK)
         status = attn_plan_run(plan, execution, result, error);

@@ -2,41 +2,15 @@
  * Plans over the tiny models of every family: with all forms, analyses and internals asked for at once, each layer's
  * weights and the hidden states are still what transformers has (tests/golden/README.md).
  */
+#include "tests/golden/runner/model_inputs.h"
 #include "tests/golden/runner/numbers.h"
 #include "tests/unit/run_suite.h"
 #include <attn/attn.h>
 
 #include <dirent.h>
 #include <jansson.h>
-#include <stddef.h>
 
 #define MODELS "tests/golden/data/models/"
-
-static const struct {
-    const char *name;
-    size_t offset;
-} inputs_by_name[] = {
-    {"input_ids", offsetof(struct attn_model_inputs, input_ids)},
-    {"attention_mask", offsetof(struct attn_model_inputs, attention_mask)},
-    {"token_type_ids", offsetof(struct attn_model_inputs, token_type_ids)},
-    {"inputs_embeds", offsetof(struct attn_model_inputs, inputs_embeds)},
-    {"pixel_values", offsetof(struct attn_model_inputs, pixel_values)},
-    {"input_features", offsetof(struct attn_model_inputs, input_features)},
-    {"decoder_input_ids", offsetof(struct attn_model_inputs, decoder_input_ids)},
-    {"decoder_attention_mask", offsetof(struct attn_model_inputs, decoder_attention_mask)},
-    {"decoder_inputs_embeds", offsetof(struct attn_model_inputs, decoder_inputs_embeds)},
-};
-
-static struct attn_model_inputs inputs_of(const struct attn_safetensors *expected, const char *one) {
-    struct attn_model_inputs inputs = {0};
-    for (size_t i = 0; i < sizeof inputs_by_name / sizeof *inputs_by_name; i++) {
-        char key[256];
-        snprintf(key, sizeof key, "%s/inputs/%s", one, inputs_by_name[i].name);
-        struct attn_view *to = (struct attn_view *)(void *)((char *)&inputs + inputs_by_name[i].offset);
-        *to = attn_safetensors_find(expected, key).view;
-    }
-    return inputs;
-}
 
 /* All that goes with every family: rollout has one stack of square weights, tokens are not everywhere. */
 static struct attn_plan *make_plan(const struct attn_model *model, const struct attn_model_inputs *inputs) {
@@ -108,7 +82,7 @@ static void run_model(const char *name) {
     if (attn_model_open(&model, path, NULL) == ATTN_OK) { /* a state dict is golden_models.c's */
         json_array_foreach(cases, index, one) {
             const char *case_name = json_string_value(json_object_get(one, "name"));
-            const struct attn_model_inputs inputs = inputs_of(expected, case_name);
+            const struct attn_model_inputs inputs = golden_model_inputs(expected, case_name);
             struct attn_plan *plan = make_plan(model, &inputs);
             struct attn_result *result = NULL;
             struct attn_error error = {0};
